@@ -1,0 +1,81 @@
+"""What a healthy database looked like: the yardstick of the schema, index and row checks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from airflow_dr_provider.domain.lsn import Lsn
+from airflow_dr_provider.domain.value import Value
+
+
+class ObjectKind(StrEnum):
+    """The kinds of object that a reference lists."""
+
+    SCHEMA = "schema"
+    TABLE = "table"
+    COLUMN = "column"
+    CONSTRAINT = "constraint"
+    INDEX = "index"
+    VIEW = "view"
+    MATERIALIZED_VIEW = "materialized view"
+    SEQUENCE = "sequence"
+    FUNCTION = "function"
+    TRIGGER = "trigger"
+    TYPE = "type"
+    EXTENSION = "extension"
+    POLICY = "policy"
+
+
+class SchemaObject(Value):
+    """One object: what it is, its qualified name, its definition, and the transaction that last changed it.
+
+    :param definition: canonical text; equal text means equal definition. Settings of the server's build left out.
+    :param changed_by: 64-bit id of the transaction that wrote its catalog row, None when unknown.
+    :param valid: False for an index that is not valid, or a constraint that is not validated.
+    """
+
+    kind: ObjectKind
+    name: str
+    definition: str
+    changed_by: int | None = None
+    valid: bool = True
+
+
+class TableRows(Value):
+    """Rows of one table.
+
+    :param exact: whether they were counted; False for the planner's estimate.
+    :param unlogged: an unlogged table is empty after any recovery, and that is no fault.
+    """
+
+    name: str
+    rows: int
+    exact: bool = True
+    unlogged: bool = False
+
+
+class DatabaseReference(Value):
+    """One database of the cluster."""
+
+    name: str
+    objects: tuple[SchemaObject, ...] = ()
+    tables: tuple[TableRows, ...] = ()
+
+
+class Reference(Value):
+    """A cluster at one moment.
+
+    :param source: ``production``, ``last_good_run`` or ``file``.
+    :param lsn: where its WAL stood, None when unknown.
+    :param next_transaction: the first 64-bit transaction id not yet given out then; None when unknown.
+    """
+
+    source: str
+    captured_at: datetime
+    system_identifier: int | None = None
+    server_version: int
+    lsn: Lsn | None = None
+    timeline: int | None = None
+    next_transaction: int | None = None
+    databases: tuple[DatabaseReference, ...] = ()
