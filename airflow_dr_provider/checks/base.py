@@ -49,6 +49,7 @@ class CheckContext:
     :param rpo_seconds: the tier's.
     :param connect: opens a connection to a database of the restored server, as ``admin`` or ``smoke``; the check closes it.
     :param probe: runs negative probes from inside the sandbox.
+    :param row_drop_percent: by how much a table may be smaller than in an older reference.
     """
 
     coordinate: RestoreCoordinate
@@ -65,6 +66,7 @@ class CheckContext:
     probes: tuple[Probe, ...]
     connect: Connect
     probe: Callable[[Sequence[Probe]], Awaitable[tuple[ProbeResult, ...]]]
+    row_drop_percent: int = 50
 
 
 class Check(Protocol):
@@ -97,12 +99,6 @@ CHECKS: dict[str, str] = {
     "freshness": "airflow_dr_provider.checks.freshness:FreshnessCheck",
     "amcheck": "airflow_dr_provider.checks.amcheck:AmcheckCheck",
     "smoke": "airflow_dr_provider.checks.smoke:SmokeCheck",
-}
-
-PROFILES: dict[str, tuple[str, ...]] = {
-    "full": tuple(CHECKS),
-    "standard": tuple(name for name in CHECKS if name != "amcheck"),
-    "light": ("checksum", "wal_replay", "archiving_off", "isolation", "freshness", "smoke"),
 }
 
 

@@ -12,6 +12,7 @@ from airflow_dr_provider.domain.value import Value
 class ObjectKind(StrEnum):
     """The kinds of object that a reference lists."""
 
+    DATABASE = "database"
     SCHEMA = "schema"
     TABLE = "table"
     COLUMN = "column"
@@ -31,7 +32,10 @@ class SchemaObject(Value):
     """One object: what it is, its qualified name, its definition, and the transaction that last changed it.
 
     :param definition: canonical text; equal text means equal definition. Settings of the server's build left out.
-    :param changed_by: 64-bit id of the transaction that wrote its catalog row, None when unknown.
+    :param changed_by: 64-bit id of the transaction that made or renamed it, as far as its catalog row tells; None when unknown.
+    :param definition_changed_by: the newest transaction that wrote any row its definition's text is made from (a renamed
+        column changes the text of an index and leaves the index's own row alone); None where *changed_by* says it all.
+    :param parent: name of the schema or table that it lies in and goes with; "" when it stands alone.
     :param valid: False for an index that is not valid, or a constraint that is not validated.
     """
 
@@ -39,6 +43,8 @@ class SchemaObject(Value):
     name: str
     definition: str
     changed_by: int | None = None
+    definition_changed_by: int | None = None
+    parent: str = ""
     valid: bool = True
 
 
@@ -47,20 +53,30 @@ class TableRows(Value):
 
     :param exact: whether they were counted; False for the planner's estimate.
     :param unlogged: an unlogged table is empty after any recovery, and that is no fault.
+    :param oldest_row: 64-bit id of the oldest transaction that wrote one of the rows read; None when none was read.
     """
 
     name: str
     rows: int
     exact: bool = True
     unlogged: bool = False
+    oldest_row: int | None = None
 
 
 class DatabaseReference(Value):
-    """One database of the cluster."""
+    """One database of the cluster.
+
+    :param changed_by: 64-bit id of the transaction that wrote its row in ``pg_database``, None when unknown.
+    :param captured: False when it exists and could not be read; *notes* say why.
+    :param notes: sentences about what was left out (tables that the account may not read, counts that took too long).
+    """
 
     name: str
     objects: tuple[SchemaObject, ...] = ()
     tables: tuple[TableRows, ...] = ()
+    changed_by: int | None = None
+    captured: bool = True
+    notes: tuple[str, ...] = ()
 
 
 class Reference(Value):

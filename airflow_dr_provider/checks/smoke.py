@@ -1,0 +1,151 @@
+"""The spec's own questions to the data."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import psycopg
+from psycopg import errors
+
+from airflow_dr_provider.checks.base import CheckContext, SmokeTest
+from airflow_dr_provider.checks.cluster_drift import cluster_facts
+from airflow_dr_provider.checks.parallel import CONNECTIONS, Connection
+from airflow_dr_provider.checks.sql_errors import condition, describe, is_corruption, mask
+from airflow_dr_provider.domain.verdicts import CheckResult, Verdict
+
+_BOOLEAN = 16  # pg_type.oid of boolean
+_GRACE_SECONDS = 5.0
+_LOCK_TIMEOUT = "5s"
+
+# The object that a test speaks of isn't in the restored copy.
+_NOT_THERE = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
+
+_POWERS = """
+SELECT r.rolsuper OR EXISTS (
+  SELECT FROM pg_catalog.pg_roles g
+  WHERE (g.rolsuper OR g.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'))
+    AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER'))
+FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
+"""
+
+
+class SmokeCheck:
+    """Runs each statement of ``smoke:`` and wants one row whose first column is true.
+
+    Proves what the spec's author asked, of the restored data. Can't prove more than that. A statement runs alone, in a
+    read-only transaction, as a role that can neither write files nor run programs, for as long as its timeout says; its result
+    is never shown, whatever it is.
+    """
+
+    name: ClassVar[str] = "smoke"
+    default_timeout: ClassVar[float] = 1800.0
+    """Seconds for all tests together; each has its own timeout, which ends it first."""
+
+    async def run(self, context: CheckContext) -> Sequence[CheckResult]:
+        """One result a test, in the spec's order; none when the spec has no test."""
+        if not context.smoke:
+            return ()
+        _, there = await cluster_facts(context)
+        limit = asyncio.Semaphore(CONNECTIONS)
+
+        async def one(test: SmokeTest) -> CheckResult:
+            async with limit:
+                started = time.monotonic()
+                if test.database not in there:
+                    result = _answer(test, Verdict.FAILED, "SMOKE_FAILED", f"There is no database {test.database} in the copy.")
+                else:
+                    result = await _run(context, test)
+                return result.model_copy(update={"elapsed_seconds": time.monotonic() - started})
+
+        return tuple(await asyncio.gather(*(one(test) for test in context.smoke)))
+
+
+async def _run(context: CheckContext, test: SmokeTest) -> CheckResult:
+    try:
+        # The server's own timeout comes first; this one is for a statement that doesn't heed it.
+        async with asyncio.timeout(test.timeout_seconds + _GRACE_SECONDS):
+            async with await context.connect(test.database, "smoke") as connection:
+                try:
+                    return await _ask(connection, test)
+                except psycopg.Error as error:
+                    return _refused(test, error)
+    except TimeoutError:
+        return _late(test)
+    except psycopg.OperationalError as error:
+        return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", f"No connection to run it on: {describe(error)}.")
+
+
+async def _ask(connection: Connection, test: SmokeTest) -> CheckResult:
+    if not connection.autocommit:
+        await connection.set_autocommit(True)
+    await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    # This query takes the snapshot: from here on the transaction can't be made one that writes any more.
+    cursor = await connection.execute(
+        "SELECT pg_catalog.set_config('statement_timeout', %s, true), pg_catalog.set_config('lock_timeout', %s, true)",
+        (str(max(1, int(test.timeout_seconds * 1000))), _LOCK_TIMEOUT),
+    )
+    powerful = await (await connection.execute(_POWERS)).fetchone()
+    if powerful is None or powerful[0]:
+        return _answer(
+            test,
+            Verdict.COULD_NOT_VERIFY,
+            "SMOKE_ERROR",
+            "The sandbox's role for smoke tests could write files or run programs, so nothing was run as it.",
+        )
+    cursor = connection.cursor()
+    rows: list[tuple[Any, ...]] = []
+    # Streaming uses the extended protocol, which takes one statement only, and never holds more of a large result than a row.
+    async for row in cursor.stream(test.sql.encode(), size=1):
+        rows.append(row)
+        if len(rows) > 1:
+            break
+    return _judge(test, cursor, rows)
+
+
+def _judge(test: SmokeTest, cursor: psycopg.AsyncCursor[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]) -> CheckResult:
+    columns = cursor.description
+    if not columns:
+        return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", "It returns no row at all; a smoke test is a SELECT.")
+    if columns[0].type_code != _BOOLEAN:
+        return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", "Its first column is not a boolean.")
+    if len(rows) > 1:
+        return _answer(
+            test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", "It returned more than one row; which one counts can't be said."
+        )
+    if rows and rows[0][0] is True:
+        return _answer(test, Verdict.PASSED, None, "Answered true.", proves_data=True)
+    said = "no row" if not rows else "NULL" if rows[0][0] is None else "false"
+    return _answer(test, Verdict.FAILED, "SMOKE_FAILED", f"Answered {said}.")
+
+
+def _refused(test: SmokeTest, error: psycopg.Error) -> CheckResult:
+    if isinstance(error, (errors.QueryCanceled, errors.LockNotAvailable)):
+        return _late(test)
+    if is_corruption(error):
+        return _answer(test, Verdict.FAILED, "DATA_CORRUPT", f"The data it reads are damaged: {condition(error)}.")
+    # A message from inside a function may hold anything; of the server's own, only those that name objects are told.
+    told = condition(error)
+    plain = isinstance(error, (*_NOT_THERE, errors.UndefinedFunction, errors.SyntaxError, errors.InsufficientPrivilege))
+    if plain and not error.diag.context:
+        told = mask(f"{told}: {error.diag.message_primary}")
+    if isinstance(error, _NOT_THERE):
+        return _answer(test, Verdict.FAILED, "SMOKE_FAILED", f"What it asks about is not in the copy: {told}.")
+    return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", f"It could not be run: {told}.")
+
+
+def _late(test: SmokeTest) -> CheckResult:
+    return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", f"It did not answer within its {test.timeout_seconds:g} s.")
+
+
+def _answer(test: SmokeTest, verdict: Verdict, code: str | None, detail: str, *, proves_data: bool = False) -> CheckResult:
+    return CheckResult(
+        name=f"smoke:{test.name}",
+        verdict=verdict,
+        signature=code,
+        detail=detail,
+        proves_data=proves_data,
+        facts={"database": test.database},
+    )

@@ -1,0 +1,39 @@
+"""``airflow-dr lint``: say what is wrong with specs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+def lint(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Check specs; a folder stands for every YAML file in it. Exit code 0 when all are good, 2 when one is bad."""
+    from airflow_dr_provider.errors import SpecError
+    from airflow_dr_provider.spec.loader import find_specs, load_spec
+
+    found = find_specs(paths)
+    results: list[dict[str, object]] = []
+    for path in found:
+        try:
+            spec = load_spec(path)
+        except SpecError as error:
+            results.append(
+                {"path": str(path), "ok": False, "problems": error.facts.get("problems", []), "message": error.message}
+            )
+            if not as_json:
+                click.echo(error.message, err=True)
+        else:
+            results.append({"path": str(path), "ok": True, "drill": spec.drill})
+            if not as_json:
+                click.echo(f"ok {path}")
+    if not found and not as_json:
+        click.echo(f"airflow-dr: no YAML file in {', '.join(map(str, paths))}", err=True)
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
+    sys.exit(0 if found and all(result["ok"] for result in results) else 2)

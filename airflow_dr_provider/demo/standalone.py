@@ -1,0 +1,79 @@
+"""``make airflow``: the demonstration's scene in ``airflow standalone``, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from airflow_dr_provider.demo.cluster import airflow_environment
+from airflow_dr_provider.demo.drill import place_dags, say
+from airflow_dr_provider.demo.scene import make_scene, remains
+
+
+def run_standalone(port: int) -> int:
+    """Serve Airflow's page on 127.0.0.1 until a signal ends it; the exit code of ``airflow standalone``."""
+    scene = make_scene(lambda line: say(f"  {line}"))
+    home = scene.folder / "airflow"
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        home.mkdir()
+        place_dags(scene)
+        environment = airflow_environment(home, scene.dags, port, scene.environment())
+        with (home / "standalone.log").open("ab") as log:
+            process = subprocess.Popen(
+                ["airflow", "standalone"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        say(f"  Airflow starts; its page will be http://127.0.0.1:{port} (no password, this machine only)")
+        say("  Trigger the DAG `orders` there. Ctrl-C ends everything and removes it.")
+        say(f"  log: {home}/standalone.log")
+        with contextlib.suppress(KeyboardInterrupt):
+            return process.wait()
+        return 0
+    finally:
+        if process is not None:
+            end_session(process)
+        _end_all(scene.folder)
+        scene.remove()
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """End a process and everything in its session; components that outlive a polite request are killed."""
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        members = _session(process.pid)
+        for member in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, number)
+        deadline = time.monotonic() + patience
+        while _session(process.pid) and time.monotonic() < deadline:
+            process.poll()
+            time.sleep(0.05)
+
+
+def _session(leader: int) -> list[int]:
+    """Processes whose session is the leader's (proc(5), field 6 of stat), zombies left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader and fields[0] not in "ZX":
+                    found.append(int(entry.name))
+    return found
+
+
+def _end_all(folder: Path) -> None:
+    """Sandboxes of a drill that was under way: everything that still runs from the scene's folder, production left out."""
+    for line in remains(folder):
+        number, _, command = line.partition(" ")
+        if "sandboxes" in command:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(number), signal.SIGKILL)

@@ -1,0 +1,135 @@
+"""The way from an Airflow task to a drill's stages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseHook
+
+from airflow_dr_provider.domain.signatures import Recoverability
+from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
+from airflow_dr_provider.errors import DrillError
+from airflow_dr_provider.hooks.connections import airflow_connection, database_url
+from airflow_dr_provider.hooks.exceptions import DrillFailedError, StageFailedError
+from airflow_dr_provider.stages.drill import Drill
+from airflow_dr_provider.stages.services import Progress, Services
+from airflow_dr_provider.state.location import default_state_url
+from airflow_dr_provider.state.store import Store
+
+SECTION = "dr"
+STATE = "AIRFLOW_DR_STATE"
+WORKDIR = "AIRFLOW_DR_WORKDIR"
+
+
+class DrillHook(BaseHook):
+    """Opens the state store for a task and runs stages of a drill.
+
+    The store is looked for in this order: the connection that is named here, ``AIRFLOW_DR_STATE``, the options ``state`` (a
+    URL) and ``state_conn_id`` of the section ``[dr]``, the user's default file. The work folder: the argument,
+    ``AIRFLOW_DR_WORKDIR``, ``[dr] workdir``, a folder of this user's under the temporary one.
+
+    :param state_conn_id: an Airflow connection to the state database (PostgreSQL or SQLite).
+    :param workdir: where local sandboxes live on the worker.
+    """
+
+    conn_name_attr = "state_conn_id"
+    default_conn_name = "airflow_dr_state"
+    conn_type = "airflow_dr"
+    hook_name = "Disaster recovery drills"
+
+    def __init__(self, *, state_conn_id: str | None = None, workdir: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.state_conn_id = state_conn_id
+        self.workdir = workdir
+
+    def state_url(self) -> str:
+        """The store's URL. It may hold a password: never log it."""
+        if self.state_conn_id:
+            return database_url(self.state_conn_id)
+        told = os.environ.get(STATE) or conf.get(SECTION, "state", fallback=None)
+        if told:
+            return str(told)
+        named = conf.get(SECTION, "state_conn_id", fallback=None)
+        return database_url(str(named)) if named else default_state_url()
+
+    def work_folder(self) -> Path:
+        """Where this worker keeps local sandboxes."""
+        told = self.workdir or os.environ.get(WORKDIR) or conf.get(SECTION, "workdir", fallback=None)
+        return Path(str(told)).absolute() if told else default_workdir()
+
+    @contextmanager
+    def services(self) -> Iterator[Services]:
+        """The ports of a run, for the time of a block.
+
+        :raises StateError: when the store can't be used.
+        """
+        store = Store.open(self.state_url())
+        try:
+            yield Services(store=store, workdir=self.work_folder(), connections=airflow_connection, progress=self._say)
+        finally:
+            store.close()
+
+    def get_conn(self) -> Store:
+        """The state store; the caller closes it."""
+        return Store.open(self.state_url())
+
+    @contextmanager
+    def drill(self, run_id: str) -> Iterator[Drill]:
+        """A run that was opened before, for the time of a block.
+
+        :param run_id: its id in the store, as ``StartDrillOperator`` returned it.
+        """
+        with judged(), self.services() as services:
+            yield Drill.resume(services, run_id)
+
+    def perform(self, run_id: str, rung: int, stage: StageName, run: Callable[[Any], StageResult]) -> dict[str, str]:
+        """Perform one stage.
+
+        :param rung: the attempt's place in the chain, from 0.
+        :param run: runs the stage's coroutine to its end.
+        :return: the attempt's id and the verdict: all that goes to XCom.
+        :raises StageFailedError: when the stage did not pass.
+        """
+        with self.drill(run_id) as drill:
+            result = run(drill.perform(rung, stage))
+            if result.verdict is not Verdict.PASSED:
+                where = drill.rungs[rung].state
+                raise StageFailedError(f"{where} {stage.value} {result.verdict.value}: {result.signature}. {result.detail}")
+            return {"attempt": drill.attempt(rung).attempt.id, "verdict": result.verdict.value}
+
+    def _say(self, event: Progress) -> None:
+        if event.result is not None:
+            result, code = event.result, f" {event.result.signature}" if event.result.signature else ""
+            line = f"{event.place} {result.stage.value}: {result.verdict.value}{code} in {result.elapsed_seconds:.1f} s"
+            self.log.info("%s%s", line, f": {result.detail}" if result.detail else "")
+            for check in result.checks:
+                self.log.info("  %s: %s%s", check.name, check.verdict.value, f": {check.detail}" if check.detail else "")
+        elif event.message:
+            self.log.info("%s", event.message)
+
+
+def default_workdir() -> Path:
+    """Where sandboxes live when nobody says, the same place as the command line's."""
+    import tempfile
+
+    return Path(tempfile.gettempdir()) / f"airflow-dr-{os.geteuid()}"
+
+
+@contextmanager
+def judged() -> Iterator[None]:
+    """Turn what the drill foresaw into Airflow's terms.
+
+    What another try can't help fails the task at once; the rest passes through, so that Airflow's ``retries`` apply.
+    """
+    try:
+        yield
+    except DrillError as error:
+        # A store that doesn't answer is for a person to mend, and it may well answer a minute later.
+        if error.code == "STATE_UNREACHABLE" or error.signature.recoverability is Recoverability.SELF_HEALING:
+            raise
+        raise DrillFailedError(f"{error.code}: {error.message}") from error

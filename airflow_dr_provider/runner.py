@@ -1,0 +1,154 @@
+"""The same chain without Airflow: in a real disaster Airflow may be down too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from airflow_dr_provider.domain.chain import Move
+from airflow_dr_provider.domain.verdicts import StageName, Verdict
+from airflow_dr_provider.errors import DrillError, RunInterruptedError
+from airflow_dr_provider.spec.loader import spec_digest
+from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.stages.abandon import abandon
+from airflow_dr_provider.stages.drill import Drill
+from airflow_dr_provider.stages.ownership import is_abandoned, this_process
+from airflow_dr_provider.stages.services import Progress, Services
+from airflow_dr_provider.state.records import Run
+
+_WAIT_SECONDS = 1.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+async def run_drill(
+    services: Services,
+    spec: DrillSpec,
+    *,
+    as_of: datetime | None = None,
+    new: bool = False,
+    wait: bool = False,
+    trigger: str = "runner",
+) -> dict[str, Any]:
+    """Walk a drill's chain to its end, or go on with the unfinished run whose process is dead.
+
+    :param as_of: the moment of the disaster, when it isn't now.
+    :param new: don't go on with an unfinished run; clean it up and begin another.
+    :param wait: wait for a run of this drill that is under way, instead of refusing.
+    :return: the record.
+    :raises StateError: ``ALREADY_RUNNING``, or the state store can't be used.
+    :raises RunInterruptedError: after SIGTERM, SIGINT or SIGHUP, once everything is cleaned up.
+    """
+    walking = asyncio.ensure_future(_walk(services, spec, as_of=as_of, new=new, wait=wait, trigger=trigger))
+    with _signals(walking) as received:
+        try:
+            return await walking
+        except asyncio.CancelledError:
+            if received:
+                raise RunInterruptedError(received[0]) from None
+            raise
+
+
+@contextlib.contextmanager
+def _signals(task: asyncio.Future[Any]) -> Iterator[list[int]]:
+    """Let the first signal cancel the walk; later ones don't disturb the clean-up."""
+    received: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def handle(number: int) -> None:
+        if not received:
+            task.cancel()
+        received.append(number)
+
+    handled: list[int] = []
+    for chosen in _SIGNALS:
+        # Outside the main thread (a test, an embedding program) signals belong to somebody else.
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            loop.add_signal_handler(chosen, handle, int(chosen))
+            handled.append(int(chosen))
+    try:
+        yield received
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+async def _walk(
+    services: Services, spec: DrillSpec, *, as_of: datetime | None, new: bool, wait: bool, trigger: str
+) -> dict[str, Any]:
+    earlier = await _earlier(services, spec, as_of=as_of, new=new, wait=wait)
+    now = services.clock()
+    drill = await _interruptible(
+        services,
+        Drill.begin(
+            services,
+            spec,
+            run_id=earlier.id if earlier else f"{spec.drill}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+            owner=this_process(),
+            trigger=earlier.trigger if earlier else trigger,
+            as_of=earlier.as_of if earlier else as_of,
+        ),
+        spec,
+    )
+    rung: int | None = 0 if drill.terminal is None else None
+    while rung is not None:
+        await _attempt(drill, rung)
+        step = drill.next_step(rung)
+        rung = step.rung if step.move is Move.NEXT_RUNG else None
+    return await drill.close()
+
+
+async def _interruptible(services: Services, opening: Any, spec: DrillSpec) -> Drill:
+    """Open the run; interrupted while that goes on, it is closed, since nothing was made yet."""
+    try:
+        drill: Drill = await opening
+    except asyncio.CancelledError:
+        for run in services.store.unfinished_runs(spec.drill):
+            if run.owner == this_process():
+                await abandon(services, run, "INTERRUPTED", "a signal ended the run while it opened")
+        raise
+    return drill
+
+
+async def _attempt(drill: Drill, rung: int) -> None:
+    """One attempt: its stages until one doesn't pass, and its teardown whatever the way out."""
+    try:
+        for stage in drill.stages(rung):
+            result = await drill.perform(rung, stage)
+            if result.verdict is not Verdict.PASSED:
+                break
+    except asyncio.CancelledError:
+        await drill.perform(rung, StageName.TEARDOWN)
+        await abandon(drill.services, drill.run, "INTERRUPTED", "a signal ended the run")
+        raise
+    except DrillError:
+        # Nothing of a stage's own gets here; the state store is down. What runs must not outlive this process for that.
+        await drill.discard(rung)
+        raise
+    await drill.perform(rung, StageName.TEARDOWN)
+
+
+async def _earlier(services: Services, spec: DrillSpec, *, as_of: datetime | None, new: bool, wait: bool) -> Run | None:
+    """The unfinished run to go on with, if there is one; those that can't be gone on with are cleaned up and closed.
+
+    A run that is under way is left alone: opening another is then refused by the store, unless the spec allows overlap.
+    """
+    while True:
+        alive = False
+        for run in services.store.unfinished_runs(spec.drill):
+            if not is_abandoned(services, run, services.clock()):
+                alive = True
+                continue
+            same = run.owner.kind == "runner" and run.spec_digest == spec_digest(spec) and as_of in (None, run.as_of)
+            if new or not same:
+                await abandon(services, run, "INTERRUPTED", "its process ended without closing it; another run began")
+                continue
+            services.progress(Progress(run_id=run.id, place="start", message=f"going on with {run.id}, whose process is dead"))
+            return services.store.take_over(run.id, this_process(), expected=run.owner)
+        if not alive or not wait or spec.overlap:
+            return None
+        await asyncio.sleep(_WAIT_SECONDS)

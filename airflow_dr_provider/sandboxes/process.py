@@ -1,0 +1,451 @@
+"""A sandbox on this machine: PostgreSQL in namespaces of its own, in a directory of its own, under an unprivileged account."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import psycopg
+
+from airflow_dr_provider.domain.coordinate import RestoreCoordinate
+from airflow_dr_provider.domain.reports import IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle
+from airflow_dr_provider.errors import BackupError, ConfigurationError, DrillError, SandboxError
+from airflow_dr_provider.postgresql.account import Account, can_reach, unprivileged_account
+from airflow_dr_provider.postgresql.programs import Programs, find_programs, programs_in
+from airflow_dr_provider.sandboxes import catalog_files, client, credentials, files, probes, server, settings, tablespaces
+from airflow_dr_provider.sandboxes.diagnosis import Obstacle, failure
+from airflow_dr_provider.sandboxes.installation import shown, usable
+from airflow_dr_provider.sandboxes.isolation import Enclosure, Way, furnish, strongest
+from airflow_dr_provider.sandboxes.place import Place, unusable, write
+from airflow_dr_provider.sandboxes.processes import ENVIRONMENT, belonging, boot, clock, end_all, remove_shared_memory
+from airflow_dr_provider.sandboxes.replay import Door, ObstacleError, Replayed, to_target
+
+KIND = "process"
+_MEBIBYTE = 1 << 20
+_RESERVE = 128 * _MEBIBYTE
+_WORKING_WAL = 1 << 30
+_RESTARTS = 12
+
+
+class ProcessSettings(Protocol):
+    """What a tier's ``sandbox`` has to say.
+
+    :ivar libraries: names that the restored server may preload, if the backup's configuration asks for them.
+    """
+
+    @property
+    def isolation(self) -> Literal["required", "preferred", "off"]: ...
+    @property
+    def bin(self) -> Path | None: ...
+    @property
+    def account(self) -> str | None: ...
+    @property
+    def libraries(self) -> Sequence[str]: ...
+
+
+class ProcessSandbox:
+    """Sandboxes that are directories and processes of this machine (:class:`~airflow_dr_provider.sandboxes.base.Sandbox`).
+
+    :param settings: the tier's ``sandbox``.
+    :param workdir: where sandboxes live; made when missing, and removed with the last of them if it was made.
+    """
+
+    def __init__(self, settings: ProcessSettings, *, workdir: Path) -> None:
+        self._settings = settings
+        self._workdir = workdir
+
+    def handle(self, name: str) -> SandboxHandle:
+        """The handle that a sandbox of this name will have; makes nothing.
+
+        :raises ConfigurationError: ``WORKDIR_UNUSABLE`` for a name that could lead out of the work folder.
+        """
+        return SandboxHandle(kind=KIND, name=name, place=str(Place.of(self._workdir, name).root))
+
+    def _place(self, handle: SandboxHandle) -> Place:
+        place = Place.of(self._workdir, handle.name)
+        if handle.place != str(place.root):
+            raise ConfigurationError(
+                f"The sandbox {handle.name} lies at {handle.place}, not under the work folder {self._workdir}. "
+                "Name the work folder that it was made in.",
+                code="WORKDIR_UNUSABLE",
+            )
+        return place
+
+    def _present(self, handle: SandboxHandle) -> tuple[Place, dict[str, Any]]:
+        place = self._place(handle)
+        notes = place.notes() if place.ours else {}
+        if "way" not in notes:
+            raise SandboxError(f"The sandbox {handle.name} is not there any more.", code="SANDBOX_LOST")
+        return place, notes
+
+    # -- making --------------------------------------------------------------------------------------------------------
+    async def provision(self, handle: SandboxHandle, coordinate: RestoreCoordinate) -> SandboxHandle:
+        """Make the directory, find programs and room, and see which isolation this machine gives.
+
+        :raises SandboxError: ``DISK_FULL``, ``ISOLATION_UNAVAILABLE`` or ``SANDBOX_FAILED``.
+        :raises ConfigurationError: ``PROGRAMS_NOT_FOUND`` or ``WORKDIR_UNUSABLE``.
+        """
+        place = self._place(handle)
+        notes = await asyncio.to_thread(place.notes) if place.ours else {}
+        if "way" not in notes:
+            account = unprivileged_account(self._settings.account)
+            programs = await asyncio.to_thread(find_programs, coordinate.server_version, told=self._settings.bin)
+            _require_room(place, coordinate)
+            try:
+                notes = await self._furnish(place, account, programs)
+            except BaseException:
+                await asyncio.shield(asyncio.to_thread(_withdraw, place))
+                raise
+        details = {
+            **handle.details,
+            "isolation": notes["isolation"],
+            "way": notes["way"],
+            "programs": notes["programs"],
+            "account": notes["account"],
+            "workdir_made": place.workdir_made,
+        }
+        return handle.model_copy(update={"details": details})
+
+    async def _furnish(self, place: Place, account: Account, programs: Programs) -> dict[str, Any]:
+        await asyncio.to_thread(place.make, account)
+        way, missing = await self._way(place, account)
+        if not way.has_mount and not can_reach(account, place.data):
+            raise ConfigurationError(
+                f"The account {account.name}, under which PostgreSQL runs, can't enter {place.workdir}. Name a work folder with "
+                "--workdir or AIRFLOW_DR_WORKDIR that everybody may enter, say one under /var/tmp.",
+                code="WORKDIR_UNUSABLE",
+            )
+        programs = await asyncio.to_thread(usable, programs, place, account, way)
+        report = IsolationReport(wanted=self._settings.isolation, reached=way.reached, missing=missing)
+        return place.note(
+            way=way.value,
+            isolation=report.model_dump(mode="json"),
+            programs={"bin": str(programs.bin), "version": programs.version},
+            account=account.name,
+            uid=account.uid,
+            gid=account.gid,
+        )
+
+    async def _way(self, place: Place, account: Account) -> tuple[Way, str]:
+        furnish(place, account)
+        wanted = self._settings.isolation
+        if wanted == "off":
+            return Way.NONE, "isolation is off in the spec"
+        marks = {ENVIRONMENT: str(place.root)}
+        way, missing = await strongest(place, account, root=os.geteuid() == 0, environment=marks)
+        if wanted == "required" and not way.has_mount:
+            raise SandboxError(
+                f"This machine doesn't let network and mount namespaces be made, and the tier requires them ({missing}). Run it as "
+                "root or where user namespaces are allowed, or set sandbox.isolation to preferred.",
+                code="ISOLATION_UNAVAILABLE",
+                facts={"missing": missing},
+            )
+        return way, missing
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+    def isolation(self, handle: SandboxHandle) -> IsolationReport:
+        """What isolation this sandbox has.
+
+        :raises SandboxError: ``SANDBOX_LOST`` when neither handle nor directory know of it.
+        """
+        known = handle.details.get("isolation") or self._present(handle)[1]["isolation"]
+        return IsolationReport.model_validate(known)
+
+    def data_directory(self, handle: SandboxHandle) -> Path:
+        """Where the cluster's files go; empty after provisioning. Tablespaces go beside it, in ``data.tablespaces``."""
+        return self._place(handle).data
+
+    def wal_directory(self, handle: SandboxHandle) -> Path:
+        """Where the fetched WAL goes."""
+        return self._place(handle).wal
+
+    async def alive(self, handle: SandboxHandle) -> bool:
+        """Whether the server still runs: that very process, not another one that got its id."""
+        return await asyncio.to_thread(server.find, self._place(handle)) is not None
+
+    async def log_tail(self, handle: SandboxHandle, lines: int = 40) -> str:
+        """The end of the server's log, the sandbox's passwords taken out; "" when there is none."""
+        place = self._place(handle)
+        return credentials.redacted(place, await asyncio.to_thread(server.log_end, place, lines))
+
+    def _enclosure(self, place: Place, notes: dict[str, Any]) -> tuple[Enclosure, Programs]:
+        programs = programs_in(Path(notes["programs"]["bin"]))
+        if programs is None:
+            raise SandboxError(f"PostgreSQL's programs are gone from {notes['programs']['bin']}.", code="SANDBOX_LOST")
+        account = Account(name=notes["account"], uid=notes["uid"], gid=notes["gid"])
+        held = tuple((f"extra/{number}", location) for number, location in enumerate(notes.get("locations", ())))
+        way = Way(notes["way"])
+        return Enclosure(way=way, place=place, account=account, shown=shown(programs), held=held), programs
+
+    # -- recovering ----------------------------------------------------------------------------------------------------
+    async def recover(self, handle: SandboxHandle, coordinate: RestoreCoordinate) -> tuple[SandboxHandle, Recovery]:
+        """Start the server on the restored files, replay to the target, make sure that it was reached, and open it.
+
+        A server that an earlier call started is taken over wherever it is. One that was killed on the way is started again
+        and goes on from its last restartpoint, as PostgreSQL does after any crash.
+
+        :raises BackupError: ``SERVER_START_FAILED``, ``BACKUP_WAL_MISSING`` or ``BACKUP_FILE_MISSING``.
+        :raises ArchiveError: ``RECOVERY_ENDED_EARLY`` or ``TIMELINE_MISMATCH``.
+        :raises SandboxError: ``SERVER_DIED``, ``SANDBOX_LOST``, ``DISK_FULL``, ``ARCHIVING_ON``, ``SANDBOX_FAILED``.
+        """
+        place, notes = self._present(handle)
+        enclosure, programs = self._enclosure(place, notes)
+        if notes.get("prepared") and notes.get("boot") != boot():
+            raise SandboxError(
+                f"The machine was restarted while {handle.name} recovered; its files can't be trusted. Restore them again.",
+                code="SANDBOX_LOST",
+            )
+        if not notes.get("prepared"):
+            await self._prepare(place, enclosure, programs, coordinate)
+        elif notes.get("recovery") is None and await asyncio.to_thread(_opened_and_ended, place):
+            raise SandboxError(
+                f"The server of {handle.name} ended just after it was opened. Restore its files again.", code="SANDBOX_LOST"
+            )
+        try:
+            running = await self._replay(place, enclosure, programs, coordinate)
+        except DrillError:
+            await end_all(place.root)
+            raise
+        recovery = Recovery.model_validate(place.notes()["recovery"])
+        details = {
+            **handle.details,
+            "server": place.notes()["server"],
+            "network": probes.network_facts(running.postmaster),
+        }
+        tail = await self.log_tail(handle)
+        return handle.model_copy(update={"details": details}), recovery.model_copy(update={"log_tail": tail})
+
+    async def _prepare(self, place: Place, enclosure: Enclosure, programs: Programs, coordinate: RestoreCoordinate) -> None:
+        if not enclosure.way.has_mount:
+            await tablespaces.refuse_outside(programs, place.wal, place.data / "pg_wal", segment_size=coordinate.segment_size)
+        libraries = settings.wanted_libraries(place.data, self._settings.libraries)
+        await asyncio.to_thread(files.prepare, place, enclosure.account, major=coordinate.server_version)
+        control = await settings.control_data(programs, place.data)
+        block_size = int(control["Database block size"])
+        place.note(
+            libraries=list(libraries),
+            control=control,
+            users=catalog_files.superusers(place.data, block_size=block_size),
+            databases=catalog_files.databases(place.data, block_size=block_size),
+            boot=boot(),
+            prepared=True,
+        )
+
+    async def _replay(
+        self, place: Place, enclosure: Enclosure, programs: Programs, coordinate: RestoreCoordinate
+    ) -> server.Server:
+        for _ in range(_RESTARTS):
+            notes = place.notes()
+            if not credentials.door_is_closed(place):
+                credentials.open_door(place, enclosure.account)
+            self._configure(place, enclosure, coordinate, notes)
+            try:
+                running = await server.start(place, programs, enclosure)
+                if notes.get("recovery") is None:
+                    door = _door(place, running, coordinate, notes)
+                    replayed = await to_target(
+                        place,
+                        running,
+                        door,
+                        coordinate,
+                        started=notes.get("first_start") or place.note(first_start=clock())["first_start"],
+                    )
+                    await _make_own(place, enclosure.account, door, coordinate.server_version)
+                    place.note(recovery=_recovery(replayed).model_dump(mode="json"))
+            except ObstacleError as error:
+                await end_all(place.root)
+                enclosure = self._overcome(place, enclosure, error.obstacle)
+                continue
+            except ProcessLookupError:
+                found = failure(await asyncio.to_thread(server.log_since_start, place), target=str(coordinate.target.lsn))
+                raise found from None
+            return running
+        raise BackupError(
+            f"The server of {place.name} had to be given other settings {_RESTARTS} times and still didn't reach the target.",
+            code="SERVER_START_FAILED",
+        )
+
+    def _configure(self, place: Place, enclosure: Enclosure, coordinate: RestoreCoordinate, notes: dict[str, Any]) -> None:
+        wanted = settings.server_settings(
+            coordinate,
+            notes["control"],
+            name=place.name,
+            libraries=notes["libraries"],
+            posix_memory=enclosure.way.has_mount,
+            raised=notes.get("raised"),
+        )
+        group = enclosure.account.gid
+        write(place.conf / "postgresql.conf", settings.rendered(wanted), 0o640, group=group)
+        write(place.conf / "pg_ident.conf", "", 0o640, group=group)
+
+    def _overcome(self, place: Place, enclosure: Enclosure, obstacle: Obstacle) -> Enclosure:
+        notes = place.notes()
+        if obstacle.location is None:
+            place.note(raised={**notes.get("raised", {}), **obstacle.raised})
+            return enclosure
+        locations = [*notes.get("locations", ()), os.path.normpath(obstacle.location)]
+        folder = place.root / "extra" / str(len(locations) - 1)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        enclosure.account.own(folder)
+        return self._enclosure(place, place.note(locations=locations))[0]
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+    async def connect(
+        self, handle: SandboxHandle, database: str, *, role: Literal["admin", "smoke"] = "admin"
+    ) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        """A connection to the restored server, autocommit on.
+
+        :param role: ``admin`` is a superuser of the sandbox's own; ``smoke`` may only read tables.
+        :raises SandboxError: ``SANDBOX_LOST`` or ``SERVER_DIED`` when nobody answers; ``SANDBOX_FAILED`` when the server
+            answers and refuses, say because that database isn't there.
+        """
+        place, _ = self._present(handle)
+        known = credentials.load(place)
+        if known is None:
+            raise SandboxError(f"The sandbox {handle.name} has no server that was recovered.", code="SANDBOX_LOST")
+        running = await asyncio.to_thread(server.find, place)
+        if running is None:
+            raise SandboxError(f"The restored server of {handle.name} doesn't run any more.", code="SERVER_DIED")
+        user = known[role]
+        try:
+            return await client.connect(place, running.postmaster, user=user.user, database=database, password=user.password)
+        except psycopg.OperationalError as error:
+            said = credentials.redacted(place, " ".join(str(error).split()))
+            dead = not running.postmaster.alive or "Connection refused" in said or "No such file" in said
+            raise SandboxError(
+                f"The restored server of {handle.name} doesn't let {role} into database {database!r}: {said}",
+                code="SERVER_DIED" if dead else "SANDBOX_FAILED",
+            ) from error
+
+    async def probe(self, handle: SandboxHandle, probes_: Sequence[Probe]) -> tuple[ProbeResult, ...]:
+        """Try to get out, from inside: in the server's namespaces, as its account."""
+        place, notes = self._present(handle)
+        running = await asyncio.to_thread(server.find, place)
+        if running is None:
+            detail = "the server doesn't run, so nothing can be tried from inside"
+            return tuple(ProbeResult(label=probe.label, reached=None, detail=detail) for probe in probes_)
+        enclosure, programs = self._enclosure(place, notes)
+        attempts = (probes.attempt(enclosure, programs, running.postmaster, running.wrapper, probe) for probe in probes_)
+        return tuple(await asyncio.gather(*attempts))
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+    async def destroy(self, handle: SandboxHandle) -> tuple[str, ...]:
+        """End the server and every process of the sandbox, remove its directory, look again.
+
+        :return: what is still there, in words; empty when all is gone, also when nothing was there.
+        """
+        place = self._place(handle)
+        segment, uid = await asyncio.to_thread(_shared_memory, place)
+        left = [f"process {running.pid} ({running.command})" for running in await end_all(place.root)]
+        if segment is not None and not left:
+            await asyncio.to_thread(remove_shared_memory, segment, uid)
+        if place.exists and not place.ours and not _is_empty(place.root):
+            return (
+                *left,
+                f"{place.root}: it carries no marker of a sandbox, so it was not removed; look at it, then remove it by hand",
+            )
+        if left:
+            return tuple(left)
+        try:
+            await asyncio.to_thread(place.remove)
+        except OSError as error:
+            left.append(f"{error.filename or place.root}: {error.strerror}")
+        left += [f"process {running.pid} ({running.command})" for running in await asyncio.to_thread(belonging, place.root)]
+        left += [f"mount at {point}" for point in _mounts(place.root)]
+        if place.exists and not left:
+            left.append(f"directory {place.root}")
+        return tuple(left)
+
+
+def _require_room(place: Place, coordinate: RestoreCoordinate) -> None:
+    """See that the disk holds the cluster, the fetched WAL, what of it recovery keeps, and a reserve."""
+    segments = sum(part.last - part.first + 1 for part in coordinate.wal)
+    wal = segments * coordinate.segment_size
+    needed = coordinate.size_bytes + coordinate.size_bytes // 20 + wal + min(wal, _WORKING_WAL) + _RESERVE
+    folder = place.workdir
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise unusable(place.workdir, error) from error
+    if free < needed:
+        raise SandboxError(
+            f"{place.workdir} has {free // _MEBIBYTE} MiB free, and the restore of {coordinate.backup_id} needs "
+            f"{needed // _MEBIBYTE} MiB. Make room, or name another work folder.",
+            code="DISK_FULL",
+            facts={"needed_bytes": needed, "free_bytes": free},
+        )
+
+
+def _withdraw(place: Place) -> None:
+    """Take back a directory that came to nothing, if it is ours."""
+    if place.ours:
+        place.remove()
+
+
+def _opened_and_ended(place: Place) -> bool:
+    """Whether recovery is over (PostgreSQL removes its signal file then) and no server runs."""
+    return not (place.data / "recovery.signal").exists() and server.find(place) is None
+
+
+def _door(place: Place, running: server.Server, coordinate: RestoreCoordinate, notes: dict[str, Any]) -> Door:
+    users = tuple(dict.fromkeys((*notes["users"], "postgres")))
+    databases = tuple(dict.fromkeys(("postgres", "template1", *notes["databases"])))
+    return Door(place, running, major=coordinate.server_version, users=users, databases=databases)
+
+
+async def _make_own(place: Place, account: Account, door: Door, major: int) -> None:
+    """Make the sandbox's roles, then refuse everybody else's login, and see that it is refused."""
+    made = credentials.make(place)
+    connection = await door.enter()
+    while connection is None:
+        await asyncio.sleep(0.02)
+        connection = await door.enter()
+    async with connection:
+        if credentials.door_is_closed(place):
+            return
+        await credentials.create_roles(connection, made, major=major)
+        credentials.close_door(place, account, made)
+        await connection.execute("SELECT pg_catalog.pg_reload_conf()")
+    await door.wait_until_closed()
+
+
+def _recovery(replayed: Replayed) -> Recovery:
+    stopped = {"recovery_stopped_at": str(replayed.stopped_at)} if replayed.stopped_at is not None else {}
+    return Recovery(
+        reached=True,
+        replayed_lsn=replayed.replayed,
+        last_commit=replayed.last_commit,
+        timeline=replayed.timeline,
+        next_transaction=replayed.next_transaction,
+        seconds=replayed.seconds,
+        ready_seconds=replayed.ready_seconds,
+        settings={**replayed.settings, **stopped},
+    )
+
+
+def _shared_memory(place: Place) -> tuple[int | None, int]:
+    """The System V segment of a server without an IPC namespace, and its owner (postmaster.pid, seventh line)."""
+    try:
+        notes = place.notes()
+        lines = (place.data / "postmaster.pid").read_text().splitlines()
+        if Way(notes["way"]) is Way.NONE:
+            return int(lines[6].split()[1]), int(notes["uid"])
+    except (OSError, ValueError, KeyError, IndexError):
+        pass  # no server was started, or it gave everything back itself
+    return None, -1
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink() and not os.listdir(folder)
+
+
+def _mounts(root: Path) -> list[str]:
+    """Mounts in sight that lie in a directory; the sandbox's own live in namespaces that end with its processes."""
+    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return [point for point in points if point == str(root) or point.startswith(f"{root}/")]

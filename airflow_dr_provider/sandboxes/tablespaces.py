@@ -1,0 +1,65 @@
+"""Tablespaces that production made after the backup.
+
+Replaying ``CREATE TABLESPACE`` makes a folder at production's own path, and empties one that is there. In a root directory
+of the sandbox's own that path is given a folder of the sandbox. Where the server sees the host's files it must not happen at
+all: on production's host it would be production's tablespace that is emptied. So the WAL is read first.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+from airflow_dr_provider.errors import SandboxError
+from airflow_dr_provider.postgresql.command import run
+from airflow_dr_provider.postgresql.programs import Programs
+
+_SEGMENT = re.compile(r"[0-9A-F]{24}")
+_CREATE = re.compile(r'rmgr: Tablespace .*desc: CREATE \d+ "(.*)"')
+
+
+async def refuse_outside(programs: Programs, *folders: Path, segment_size: int) -> None:
+    """See that no WAL in those folders makes a tablespace.
+
+    :raises SandboxError: ``ISOLATION_UNAVAILABLE`` when some does.
+    """
+    for folder in folders:
+        names = sorted(path.name for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)) if folder.is_dir() else []
+        for first, last in runs(names, segment_size=segment_size):
+            locations = await _created(programs, folder, first, last)
+            if locations is None:
+                # A record that can't be read ends the walk; recovery would end there too, but not the segments behind it.
+                for name in (name for name in names if first <= name <= last):
+                    locations = await _created(programs, folder, name, name)
+                    _refuse(locations or ())
+            _refuse(locations or ())
+
+
+def _refuse(locations: tuple[str, ...]) -> None:
+    if locations:
+        raise SandboxError(
+            f"The WAL up to the target makes a tablespace at {locations[0]}, and this sandbox sees the host's own folders: replayed "
+            "here it could empty what lies there. Run this tier where mount namespaces are possible (sandbox.isolation: required).",
+            code="ISOLATION_UNAVAILABLE",
+            facts={"locations": list(locations)},
+        )
+
+
+async def _created(programs: Programs, folder: Path, first: str, last: str) -> tuple[str, ...] | None:
+    done = await run((programs.path("pg_waldump"), "-p", str(folder), "-r", "Tablespace", first, last), cwd=folder)
+    locations = tuple(_CREATE.findall(done.out))
+    return locations if locations or done.code == 0 else None
+
+
+def runs(names: list[str], *, segment_size: int) -> list[tuple[str, str]]:
+    """The first and last name of each run of consecutive segments of one timeline, of sorted names."""
+    if not names:
+        return []
+    per_file = (1 << 32) // segment_size
+    numbers = [(int(name[:8], 16), int(name[8:16], 16) * per_file + int(name[16:], 16)) for name in names]
+    cuts = [0]
+    for index, (one, next_one) in enumerate(pairwise(numbers), 1):
+        if next_one != (one[0], one[1] + 1):
+            cuts.append(index)
+    return [(names[start], names[end - 1]) for start, end in zip(cuts, (*cuts[1:], len(names)), strict=True)]

@@ -1,0 +1,207 @@
+"""The contract of a drill: what a YAML file may say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from croniter import croniter
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from airflow_dr_provider.domain.profiles import CHECK_NAMES
+from airflow_dr_provider.spec.base import Identifier, Name, QualifiedName, SpecPart, Text
+from airflow_dr_provider.spec.durations import Duration
+from airflow_dr_provider.spec.repository import RepositorySpec
+from airflow_dr_provider.spec.sandbox import SandboxSpec
+from airflow_dr_provider.spec.target import TargetSpec
+
+ConnectionId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_.-]{1,250}$")]
+
+
+class Objectives(SpecPart):
+    """What a recovery has to achieve."""
+
+    rto: Duration
+    """Recovery time objective: how long a recovery may take."""
+    rpo: Duration
+    """Recovery point objective: how much data, in time, may be lost."""
+    mtd: Duration
+    """Maximum tolerable downtime: after it, recovery is too late."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Objectives:
+        if self.rto > self.mtd:
+            raise ValueError("rto is longer than mtd; a recovery that takes its time would come too late")
+        return self
+
+
+class Heartbeat(SpecPart):
+    """A row that production writes all the time: it shows how much data was really lost."""
+
+    table: QualifiedName
+    """The table, schema.table or table."""
+    column: Identifier
+    """The column of its newest time."""
+    database: Text | None = None
+    """The database; looked for when left out."""
+
+
+class FileReference(SpecPart):
+    """A reference that `airflow-dr reference capture` wrote."""
+
+    file: Path
+    """The file; relative to the spec's own folder."""
+
+
+class Source(SpecPart):
+    """Where backups come from, and what they are compared with."""
+
+    repository: RepositorySpec
+    """The backup repository."""
+    production_conn_id: ConnectionId | None = None
+    """A read-only connection to production; without Airflow read from AIRFLOW_CONN_…"""
+    heartbeat: Heartbeat | None = None
+    """The heartbeat's place."""
+    reference: Literal["production", "last_good_run"] | FileReference = "last_good_run"
+    """What schema, indexes and rows are compared with; production when a connection is given, else the last good run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default(cls, value: object) -> object:
+        if isinstance(value, dict) and value.get("production_conn_id") and "reference" not in value:
+            return {**value, "reference": "production"}
+        return value
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Source:
+        if self.reference == "production" and self.production_conn_id is None:
+            raise ValueError("reference: production needs a production_conn_id; or write reference: last_good_run")
+        return self
+
+
+class Selection(SpecPart):
+    """Which backups may be chosen."""
+
+    lookback: Duration = timedelta(days=7)
+    """No backup older than this is taken."""
+    candidates: int = Field(default=4, ge=1, le=16)
+    """How many attempts a run may make in all, when there are fewer tiers: the last tier then tries further backups."""
+
+
+class Tier(SpecPart):
+    """One recovery pathway."""
+
+    name: Name
+    """Its name, unique in the chain."""
+    role: Literal["staging", "isolated", "cold_storage"]
+    """What it stands for."""
+    sandbox: SandboxSpec
+    """Where the restored server runs."""
+    timeout: Duration
+    """How long one attempt may take."""
+    retries: int = Field(default=0, ge=0, le=10)
+    """How often a stage is tried again whose failure may heal by itself."""
+    profile: Literal["full", "standard", "light"] = "standard"
+    """Which checks make its gate."""
+    cache_warming: Literal["full", "light", "none"] = "none"
+    """Whether caches are warmed before the gate."""
+    rpo: Duration | None = None
+    """Its own recovery point objective, when it isn't the drill's."""
+    exclude_checks: tuple[str, ...] = ()
+    """Checks of the profile that are left out."""
+
+    @field_validator("exclude_checks")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in CHECK_NAMES]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no such check; known: {', '.join(CHECK_NAMES)}")
+        return value
+
+
+class Smoke(SpecPart):
+    """One statement that has to answer true."""
+
+    name: Name
+    """Its name, unique in the spec."""
+    sql: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=65536)]
+    """One statement whose first column is true when all is well. Read-only, time-limited, by a role without power."""
+    database: Text | None = None
+    """Where it runs: the connection's database, the only one there is, or postgres."""
+    timeout: Duration = timedelta(seconds=30)
+    """How long it may take."""
+
+
+class Triage(SpecPart):
+    """What happens when no tier recovered."""
+
+    response_timeout: Duration = timedelta(hours=8)
+    """How long the question to a person waits."""
+
+
+class DrillSpec(SpecPart):
+    """A drill."""
+
+    version: Literal[1]
+    """The version of this format."""
+    drill: Name
+    """The drill's name."""
+    description: str = ""
+    """A sentence for people."""
+    schedule: str | None = None
+    """A cron expression; left out, the drill is only triggered by hand."""
+    objectives: Objectives
+    """What a recovery has to achieve."""
+    source: Source
+    """Where backups come from."""
+    target: TargetSpec = TargetSpec(recover_to="latest")
+    """How far to recover."""
+    selection: Selection = Selection()
+    """Which backups may be chosen."""
+    tiers: tuple[Tier, ...] = Field(min_length=1, max_length=16)
+    """The chain, in order."""
+    databases: tuple[Text, ...] | None = None
+    """The databases that checks cover; every one when left out."""
+    smoke: tuple[Smoke, ...] = ()
+    """Statements that have to answer true."""
+    triage: Triage = Triage()
+    """What happens when no tier recovered."""
+    overlap: bool = False
+    """Whether two runs of this drill may be under way at once."""
+    row_drop: int = Field(default=50, ge=0, le=100)
+    """By how many percent a table may be smaller than in an older reference."""
+    tags: tuple[Text, ...] = ()
+    """Tags of the generated DAG."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith("@") or (len(value.split()) == 5 and croniter.is_valid(value))):
+            raise ValueError(f"{value!r} is no cron expression; write minute, hour, day, month, weekday, like 0 3 * * *")
+        if value is not None and value.startswith("@") and value not in _PRESETS:
+            raise ValueError(f"{value!r} is no schedule; known: {', '.join(_PRESETS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _unique(self) -> DrillSpec:
+        for what, names in (("tiers", [tier.name for tier in self.tiers]), ("smoke", [test.name for test in self.smoke])):
+            twice = _twice(names)
+            if twice:
+                raise ValueError(f"{what}: the name {twice} is there twice")
+        if self.databases is not None and not self.databases:
+            raise ValueError("databases: name at least one, or leave it out to cover every database")
+        return self
+
+
+_PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -1,0 +1,145 @@
+"""YAML as a tree of plain values beside a map of lines: what a spec may use of YAML, and nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, DocumentStartEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+LARGEST = 256 * 1024
+DEEPEST = 20
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong, and where.
+
+    :param line: from 1; 0 when it is about the file as a whole.
+    :param path: the place in the document.
+    """
+
+    line: int
+    path: Path
+    message: str
+
+
+@dataclass
+class Document:
+    """A parsed document.
+
+    :param lines: the line of each value by its path; of a mapping's key under ``(*path, key)`` too.
+    """
+
+    value: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_document(text: str) -> Document:
+    """Parse one YAML 1.2 document of mappings, lists and scalars.
+
+    Duplicate keys, tags, aliases, several documents, and what is too large or too deep are problems, not surprises. Times stay
+    text: YAML's own timestamps would lose their offset.
+    """
+    document = Document()
+    if len(text.encode("utf-8", "surrogatepass")) > LARGEST:
+        document.problems.append(Problem(0, (), f"is larger than {LARGEST // 1024} KiB; a spec is a page of text"))
+        return document
+    try:
+        if not _bounded(text, document):
+            return document
+        node = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = " ".join(str(part) for part in (error.context, error.problem) if part)
+        document.problems.append(Problem(mark.line + 1 if mark else 0, (), f"is no YAML: {message}"))
+        return document
+    except (YAMLError, ValueError, RecursionError) as error:
+        document.problems.append(Problem(0, (), f"is no YAML: {str(error).splitlines()[0] if str(error) else 'unreadable'}"))
+        return document
+    if node is None:
+        document.problems.append(Problem(0, (), "is empty; `airflow-dr schema` describes what belongs in it"))
+        return document
+    document.value = _value(node, (), document)
+    return document
+
+
+def _bounded(text: str, document: Document) -> bool:
+    """Look at the events alone, which cost nothing however deep the text nests."""
+    depth = documents = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        line = event.start_mark.line + 1
+        message = ""
+        if isinstance(event, DocumentStartEvent):
+            documents += 1
+            message = "a spec is one document; there is a second one" if documents > 1 else ""
+        elif isinstance(event, AliasEvent):
+            message = "aliases (*name) aren't part of a spec; write the value out"
+        elif isinstance(event, (MappingStartEvent, SequenceStartEvent, ScalarEvent)):
+            tag = getattr(event, "tag", None)
+            if tag is not None and str(tag) not in ("", "None"):
+                message = f"the tag {tag} isn't part of a spec; write a plain value"
+            elif getattr(event, "anchor", None):
+                message = "anchors (&name) aren't part of a spec; write the value out"
+        if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
+            depth += 1
+            message = message or ("nests too deep for a spec" if depth > DEEPEST else "")
+        elif type(event).__name__ in ("MappingEndEvent", "SequenceEndEvent"):
+            depth -= 1
+        if message:
+            document.problems.append(Problem(line, (), message))
+            return False
+    return True
+
+
+def _value(node: Node, path: Path, document: Document) -> Any:
+    document.lines[path] = node.start_mark.line + 1
+    if isinstance(node, MappingNode):
+        return _mapping(node, path, document)
+    if isinstance(node, SequenceNode):
+        return [_value(child, (*path, index), document) for index, child in enumerate(node.value)]
+    return _scalar(node)
+
+
+def _mapping(node: MappingNode, path: Path, document: Document) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key_node, child in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, ScalarNode):
+            document.problems.append(Problem(line, path, "a key has to be a plain word"))
+            continue
+        key = str(key_node.value)
+        if key in found:
+            document.problems.append(Problem(line, (*path, key), f"the key {key} is there twice"))
+            continue
+        found[key] = _value(child, (*path, key), document)
+        document.lines[(*path, key)] = line
+    return found
+
+
+def _scalar(node: Node) -> Any:
+    tag = str(node.tag).rpartition(":")[2]
+    text = str(node.value)
+    if getattr(node, "style", None) in ("'", '"', "|", ">"):
+        return text
+    if tag == "null":
+        return None
+    if tag == "bool":
+        return text.lower() == "true"
+    if tag == "int":
+        try:
+            return int(text.replace("_", ""), 0)
+        except ValueError:
+            return text
+    if tag == "float":
+        try:
+            return float(text.replace("_", ""))
+        except ValueError:
+            return text
+    return text

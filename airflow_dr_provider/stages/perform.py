@@ -1,0 +1,133 @@
+"""Perform one stage: the checkpoint, the tier's time, retries, and what becomes of an error. The same for every stage."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+
+from airflow_dr_provider.domain.chain import place, retry_here
+from airflow_dr_provider.domain.exit_codes import STAGE_EXIT_CODES
+from airflow_dr_provider.domain.signatures import Domain, signature
+from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
+from airflow_dr_provider.errors import DrillError
+from airflow_dr_provider.stages.context import AttemptContext
+from airflow_dr_provider.stages.services import Progress
+from airflow_dr_provider.state.records import Measurement
+
+StageFunction = Callable[[AttemptContext], Awaitable[StageResult]]
+
+BACKOFF_SECONDS = (0.5, 2.0, 8.0, 30.0)
+"""What lies between the tries of a stage; the last one for every further try."""
+
+# What a stage could not find out is no verdict on the backup.
+_UNVERIFIED = frozenset({Domain.CONFIGURATION})
+_TEARDOWN_SECONDS = 120.0
+_REPLAY = frozenset({"RECOVERY_ENDED_EARLY", "TIMELINE_MISMATCH", "SERVER_START_FAILED"})
+
+
+def stage_function(stage: StageName) -> StageFunction:
+    """The coroutine of a stage: ``run`` in the module of its name."""
+    function: StageFunction = import_module(f"airflow_dr_provider.stages.{stage.value}").run
+    return function
+
+
+def inputs_digest(context: AttemptContext, stage: StageName) -> str:
+    """What a checkpoint is valid for: the run's kept inputs, the place in the chain, and the chosen coordinate."""
+    chosen = context.earlier(StageName.SELECT) if stage is not StageName.SELECT else None
+    coordinate = chosen.facts.get("coordinate", {}) if chosen is not None else {}
+    parts = (context.run.spec_digest, context.run.id, str(context.rung.index), stage.value, str(sorted(coordinate.items())))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+async def perform(context: AttemptContext, stage: StageName) -> StageResult:
+    """Run a stage, unless it was finished before: then its result is returned and nothing is done.
+
+    Errors that the drill foresaw become results; an unforeseen one does too (``STAGE_BROKEN``), so that a chain always gets to
+    its end. Cancellation passes through: nothing is written, and the next process finds the stage undone.
+    """
+    store = context.services.store
+    digest = inputs_digest(context, stage)
+    done = store.checkpoint(context.attempt.id, stage, digest)
+    if done is not None:
+        return done.result
+    where = place(context.rung)
+    context.services.progress(Progress(run_id=context.run.id, place=where, stage=stage, started=True))
+    started_at, begun = context.services.clock(), time.monotonic()
+    tries = 0
+    while True:
+        tries += 1
+        result = (await _once(context, stage, begun)).model_copy(update={"tries": tries})
+        if result.verdict is Verdict.PASSED or not retry_here(result, context.rung):
+            break
+        await asyncio.sleep(BACKOFF_SECONDS[min(tries, len(BACKOFF_SECONDS)) - 1])
+    result = result.model_copy(
+        update={"elapsed_seconds": round(time.monotonic() - begun, 6), "exit_code": STAGE_EXIT_CODES[result.verdict]}
+    )
+    store.finish_stage(
+        context.attempt.id,
+        digest=digest,
+        result=result,
+        started_at=started_at,
+        now=context.services.clock(),
+        candidate=_candidate(stage, result),
+        close_attempt=stage is StageName.TEARDOWN,
+        measurements=_measurements(context, result),
+    )
+    context.services.progress(Progress(run_id=context.run.id, place=where, stage=stage, result=result))
+    return result
+
+
+async def _once(context: AttemptContext, stage: StageName, begun: float) -> StageResult:
+    try:
+        async with asyncio.timeout(_remaining(context, stage, begun)):
+            return await stage_function(stage)(context)
+    except TimeoutError:
+        allowed = context.tier.timeout.total_seconds()
+        return _failed(stage, "STAGE_TIMEOUT", f"the tier's {allowed:.0f} s were over during {stage.value}")
+    except DrillError as error:
+        return _failed(stage, error.code, error.message, error.facts)
+    except OSError as error:
+        code = "DISK_FULL" if error.errno == 28 else "SANDBOX_FAILED"
+        return _failed(stage, code, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    except Exception as error:
+        return _failed(stage, "STAGE_BROKEN", f"{type(error).__name__}: {error}")
+
+
+def _remaining(context: AttemptContext, stage: StageName, begun: float) -> float:
+    """Seconds left of the tier's time. Only time spent in stages counts, not what lay between processes."""
+    if stage is StageName.TEARDOWN:
+        return _TEARDOWN_SECONDS
+    spent = sum(done.result.elapsed_seconds for done in context.services.store.checkpoints(context.attempt.id))
+    return max(0.0, context.tier.timeout.total_seconds() - spent - (time.monotonic() - begun))
+
+
+def _failed(stage: StageName, code: str, detail: str, facts: dict[str, object] | None = None) -> StageResult:
+    unverified = signature(code).domain in _UNVERIFIED or code == "STAGE_BROKEN"
+    verdict = Verdict.COULD_NOT_VERIFY if unverified else Verdict.FAILED
+    replayed = stage is StageName.RESTORE and code in _REPLAY
+    checks = (CheckResult(name="wal_replay", verdict=verdict, signature=code, detail=detail),) if replayed else ()
+    return StageResult(stage=stage, verdict=verdict, signature=code, detail=detail, facts=facts or {}, checks=checks)
+
+
+def _candidate(stage: StageName, result: StageResult) -> str | None:
+    coordinate = result.facts.get("coordinate") if stage is StageName.SELECT else None
+    return str(coordinate["backup_id"]) if coordinate else None
+
+
+def _measurements(context: AttemptContext, result: StageResult) -> tuple[Measurement, ...]:
+    now = context.services.clock()
+    numbers = {"elapsed_seconds": result.elapsed_seconds, **result.metrics}
+    return tuple(
+        Measurement(
+            run_id=context.run.id,
+            attempt_id=context.attempt.id,
+            name=f"{result.stage.value}.{name}",
+            value=value,
+            unit="s" if name.endswith("seconds") else "bytes" if name.endswith("bytes") else "",
+            at=now,
+        )
+        for name, value in numbers.items()
+    )

@@ -1,0 +1,127 @@
+"""Put the restored server through its gate."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import psycopg
+
+from airflow_dr_provider.checks.base import CheckContext, HeartbeatPlace, SmokeTest
+from airflow_dr_provider.checks.fingerprint import capture
+from airflow_dr_provider.checks.gate import run_checks
+from airflow_dr_provider.domain.profiles import PROFILES
+from airflow_dr_provider.domain.reports import FileReport, Recovery, SandboxHandle, WalReport
+from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict, combine
+from airflow_dr_provider.errors import SandboxError
+from airflow_dr_provider.stages.production import LAST_GOOD_RUN, keep, kept_reference, probes
+from airflow_dr_provider.stages.warm import databases
+
+if TYPE_CHECKING:
+    from airflow_dr_provider.stages.context import AttemptContext
+
+
+async def run(context: AttemptContext) -> StageResult:
+    """Run the profile's checks side by side; the worst verdict is the gate's. A copy that passed becomes a reference."""
+    handle = context.handle()
+    if not await context.sandbox.alive(handle):
+        raise SandboxError(
+            f"The restored server of {context.rung.tier} is not running any more. Its log is in the record; the drill goes on.",
+            code="SANDBOX_LOST",
+        )
+    names = await databases(context, handle)
+    skipped = set(context.tier.exclude_checks)
+    profile = tuple(name for name in PROFILES[context.tier.profile] if name not in skipped)
+    checks = await run_checks(profile, _check_context(context, handle, names))
+    verdict = combine(checks)
+    if verdict is not Verdict.PASSED and not await context.sandbox.alive(handle):
+        words = await context.sandbox.log_tail(handle, 3)
+        raise SandboxError(
+            f"The restored server of {context.rung.tier} ended while it was checked: {words}", code="SERVER_DIED"
+        )
+    if verdict is Verdict.PASSED:
+        await _keep_reference(context, handle, names)
+    worst = _worst(checks, verdict)
+    return StageResult(
+        stage=StageName.VALIDATE,
+        verdict=verdict,
+        signature=None if verdict is Verdict.PASSED else (worst.signature if worst else "NO_DATA_CHECK"),
+        detail=_summary(checks, worst),
+        metrics={name: value for check in checks for name, value in check.measurements.items()},
+        checks=checks,
+    )
+
+
+def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[str, ...]) -> CheckContext:
+    restored = context.earlier(StageName.RESTORE)
+    if restored is None:
+        raise SandboxError(f"{context.rung.tier}: nothing was restored, so there is nothing to check.", code="STAGE_BROKEN")
+    heartbeat = context.spec.source.heartbeat
+
+    async def connect(database: str, role: Literal["admin", "smoke"]) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        return await context.sandbox.connect(handle, database, role=role)
+
+    default = context.inputs.database or _only(names)
+    return CheckContext(
+        coordinate=context.coordinate(),
+        recovery=Recovery.model_validate(restored.facts["recovery"]),
+        files=FileReport.model_validate(restored.facts["files"]),
+        wal=WalReport.model_validate(restored.facts["wal"]),
+        isolation=context.sandbox.isolation(handle),
+        reference=kept_reference(context.services, context.inputs.reference_id),
+        databases=names,
+        heartbeat=HeartbeatPlace(
+            table=heartbeat.table, column=heartbeat.column, database=heartbeat.database or context.inputs.database
+        )
+        if heartbeat
+        else None,
+        smoke=tuple(
+            SmokeTest(
+                name=test.name,
+                sql=test.sql,
+                database=test.database or default,
+                timeout_seconds=test.timeout.total_seconds(),
+            )
+            for test in context.spec.smoke
+        ),
+        moment=context.inputs.moment,
+        rpo_seconds=context.rpo_seconds,
+        row_drop_percent=context.spec.row_drop,
+        probes=probes(context.services, context.spec),
+        connect=connect,
+        probe=partial(context.sandbox.probe, handle),
+    )
+
+
+def _only(names: tuple[str, ...]) -> str:
+    """Where smoke tests run when nobody says: the one database beside ``postgres``, else ``postgres``."""
+    others = [name for name in names if name != "postgres"]
+    return others[0] if len(others) == 1 else "postgres"
+
+
+def _worst(checks: tuple[CheckResult, ...], verdict: Verdict) -> CheckResult | None:
+    """The check that speaks for the gate: the first whose verdict is the gate's own."""
+    if verdict is Verdict.PASSED:
+        return None
+    return next((check for check in checks if check.verdict is verdict and check.required), None) or next(
+        (check for check in checks if check.verdict is verdict and verdict is Verdict.FAILED), None
+    )
+
+
+def _summary(checks: tuple[CheckResult, ...], worst: CheckResult | None) -> str:
+    passed = sum(check.verdict is Verdict.PASSED for check in checks)
+    counted = f"{passed} of {len(checks)} checks passed"
+    return f"{counted}; {worst.name}: {worst.detail}" if worst else counted
+
+
+async def _keep_reference(context: AttemptContext, handle: SandboxHandle, names: tuple[str, ...]) -> None:
+    """Keep what a proven copy looks like: the next run's ``last_good_run``."""
+    reference = await capture(
+        lambda database: context.sandbox.connect(handle, database or "template1"),
+        databases=names,
+        source=LAST_GOOD_RUN,
+        now=context.services.clock(),
+    )
+    # The checks' own roles and extensions came after the recovered point; the LSN that counts is the target's.
+    target = context.coordinate().target
+    keep(context.services, context.spec, context.run.id, LAST_GOOD_RUN, reference.model_copy(update={"lsn": target.lsn}))
