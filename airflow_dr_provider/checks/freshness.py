@@ -177,8 +177,8 @@ async def _look(connection: Connection, database: str, heartbeat: HeartbeatPlace
         SELECT n.nspname, c.relname, c.relpersistence = 'u', a.attname, format_type(a.atttypid, NULL)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-          AND a.attname IN (%(column)s, lower(%(column)s))
-        WHERE c.oid = to_regclass(%(table)s) ORDER BY a.attname = %(column)s DESC LIMIT 1
+          AND a.attname::text IN (%(column)s::text, lower(%(column)s::text))
+        WHERE c.oid = to_regclass(%(table)s::text) ORDER BY a.attname::text = %(column)s::text DESC LIMIT 1
         """,
         {"table": heartbeat.table, "column": heartbeat.column},
     )

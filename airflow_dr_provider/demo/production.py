@@ -150,6 +150,10 @@ class DemoProduction:
         self.close()
 
     # -- work ----------------------------------------------------------------------------------------------------------
+    def url(self, database: str, driver: str = "postgresql") -> str:
+        """A SQLAlchemy URL of one of its databases, for its superuser, over the loopback."""
+        return f"{driver}://postgres@127.0.0.1:{self.port}/{database}"
+
     @property
     def uri(self) -> str:
         """A connection URI as Airflow reads it from ``AIRFLOW_CONN_…``, for the read-only account."""

@@ -15,6 +15,13 @@ from airflow_dr_provider.demo.production import DemoProduction, flip_byte, relat
 
 BACKUPS = ("sunday", "monday", "tuesday")
 DAMAGED = BACKUPS[-1]
+METADATA_SETTINGS = {
+    "archive_mode": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "summarize_wal": "off",
+    "synchronous_commit": "off",
+}
 
 SPEC = """\
 version: 1
@@ -63,12 +70,14 @@ class Scene:
     """What was made.
 
     :param folder: everything lies under it.
+    :param metadata: the server of Airflow's metadata database and of the state store.
     :param damaged: the file of the newest backup in which one byte was inverted.
     :param last_beat: the newest heartbeat that reached the archive, ISO 8601.
     """
 
     folder: Path
     production: DemoProduction
+    metadata: DemoProduction
     damaged: Path
     last_beat: str
 
@@ -85,7 +94,7 @@ class Scene:
     @property
     def state(self) -> str:
         """The state store's URL."""
-        return f"sqlite:///{self.folder}/state/drills.db"
+        return self.metadata.url("drills")
 
     @property
     def workdir(self) -> Path:
@@ -95,14 +104,16 @@ class Scene:
     def environment(self) -> dict[str, str]:
         """What the drill's processes need to be told."""
         return {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.metadata.url("airflow", "postgresql+psycopg2"),
             "AIRFLOW_DR_STATE": self.state,
             "AIRFLOW_DR_WORKDIR": str(self.workdir),
             "AIRFLOW_CONN_ORDERS_RO": self.production.uri,
         }
 
     def remove(self) -> None:
-        """End production and remove the folder."""
+        """End both servers and remove the folder."""
         self.production.close()
+        self.metadata.close()
         shutil.rmtree(self.folder)
 
 
@@ -120,10 +131,13 @@ def make_scene(say: Callable[[str], None], *, damage: bool = True) -> Scene:
     """
     folder = Path(tempfile.mkdtemp(prefix="airflow-dr-demo-"))
     folder.chmod(0o755)
-    for name in ("dags", "state", "sandboxes"):
+    for name in ("dags", "metadata", "sandboxes"):
         (folder / name).mkdir()
     production = DemoProduction(folder, port=free_port(), tcp=True)
+    metadata = DemoProduction(folder / "metadata", port=free_port(), tcp=True, settings=METADATA_SETTINGS)
     try:
+        metadata.create(schema="CREATE DATABASE airflow")
+        metadata.sql("CREATE DATABASE drills")
         production.create()
         say(f"production: PostgreSQL {production.programs.version} with WAL archiving, a heartbeat every second")
         production.start_heartbeat(1.0)
@@ -140,10 +154,11 @@ def make_scene(say: Callable[[str], None], *, damage: bool = True) -> Scene:
         last_beat = str(production.sql("SELECT beat_at FROM dr_heartbeat")[0][0].isoformat())
     except BaseException:
         production.close()
+        metadata.close()
         shutil.rmtree(folder, ignore_errors=True)
         raise
     (folder / "dags" / "orders.yaml").write_text(SPEC.replace("./backups", "../backups").replace("./archive", "../archive"))
-    return Scene(folder=folder, production=production, damaged=damaged, last_beat=last_beat)
+    return Scene(folder=folder, production=production, metadata=metadata, damaged=damaged, last_beat=last_beat)
 
 
 def _await_beat(production: DemoProduction) -> None:

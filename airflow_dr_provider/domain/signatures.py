@@ -116,6 +116,7 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("PRODUCTION_UNREACHABLE", _MANUAL, _HIGH, Domain.CONFIGURATION, "no reference: production doesn't answer, none is kept"),
     ("CONNECTION_UNKNOWN", _MANUAL, _MEDIUM, Domain.CONFIGURATION, "a connection that the spec names is not defined"),
     ("STATE_UNREACHABLE", _MANUAL, _HIGH, Domain.CONFIGURATION, "the state store can't be used"),
+    ("STATE_INTERRUPTED", _SELF, _MEDIUM, Domain.CONFIGURATION, "the state store went away or was locked for too long"),
     ("ALREADY_RUNNING", _MANUAL, _LOW, Domain.CONFIGURATION, "another run of this drill is under way"),
     ("INTERRUPTED", _MANUAL, _LOW, Domain.CONFIGURATION, "a person or the system ended the run"),
     ("STAGE_BROKEN", _MANUAL, _HIGH, Domain.ENVIRONMENT, "a stage raised an error that nobody foresaw"),

@@ -60,6 +60,7 @@ async def perform(context: AttemptContext, stage: StageName) -> StageResult:
     while True:
         tries += 1
         result = (await _once(context, stage, begun)).model_copy(update={"tries": tries})
+        _pass_cancellation()
         if result.verdict is Verdict.PASSED or not retry_here(result, context.rung):
             break
         await asyncio.sleep(BACKOFF_SECONDS[min(tries, len(BACKOFF_SECONDS)) - 1])
@@ -94,6 +95,16 @@ async def _once(context: AttemptContext, stage: StageName, begun: float) -> Stag
         return _failed(stage, code, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except Exception as error:
         return _failed(stage, "STAGE_BROKEN", f"{type(error).__name__}: {error}")
+
+
+def _pass_cancellation() -> None:
+    """End here when the task was cancelled and something below took the cancellation for an error of its own.
+
+    :raises asyncio.CancelledError: then.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _remaining(context: AttemptContext, stage: StageName, begun: float) -> float:

@@ -15,6 +15,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -370,3 +371,13 @@ def test_base_backups_appear_whole_and_the_oldest_go_with_their_wal(production: 
     assert production.run("pg_verifybackup", "--no-parse-wal", str(newest)).returncode == 0
     assert stat.S_IMODE(newest.stat().st_mode) == 0o750
     assert stat.S_IMODE((newest / "backup_manifest").stat().st_mode) == 0o640
+
+
+# -- the drill ---------------------------------------------------------------------------------------------------------
+def test_the_drill_is_good_and_its_dags_are_the_shipped_ones() -> None:
+    folder = ROOT / "docker" / "dags"
+    command = [sys.executable, "-m", "airflow_dr_provider.cli.main", "lint", str(folder / "orders.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("orders.py", "dr_reaper.py"):
+        assert (folder / name).read_text() == (ROOT / "dags" / name).read_text()

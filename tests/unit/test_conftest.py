@@ -80,9 +80,8 @@ def test_a_process_that_was_left_fails_the_session_and_is_ended(tmp_path: Path) 
 
 
 def test_nothing_stays_in_the_temporary_folder(tmp_path: Path) -> None:
-    done = run(
-        tmp_path, "def test_one(place, tmp_path):\n    (place / 'a').touch()\n    (tmp_path / 'b').touch()\n", options="-p xdist -n 1"
-    )
+    test = "def test_one(place, tmp_path):\n    (place / 'a').touch()\n    (tmp_path / 'b').touch()\n"
+    done = run(tmp_path, test, options="-p xdist -n 1")
     assert done.returncode == 0, done.stdout
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir() and entry.name != "__pycache__"] == []
 

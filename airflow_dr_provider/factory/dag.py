@@ -1,0 +1,187 @@
+"""A drill as a DAG: one task group for each rung of the chain, routers between them, one verdict below everything.
+
+Why it looks as it does is measured on Airflow 3.3.2 and written in ARCHITECTURE.md, section *The DAG*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator
+from airflow.sdk import DAG, Label, Param, TaskGroup, TriggerRule
+
+from airflow_dr_provider.domain.chain import Rung, unroll
+from airflow_dr_provider.factory.document import dag_document
+from airflow_dr_provider.factory.routing import route, route_start
+from airflow_dr_provider.operators.drill import (
+    DrillAnswerOperator,
+    DrillReportOperator,
+    DrillVerdictOperator,
+    StartDrillOperator,
+)
+from airflow_dr_provider.operators.pitr_restore import CacheWarmOperator, PITRRestoreOperator
+from airflow_dr_provider.operators.pitr_select import PITRSelectOperator
+from airflow_dr_provider.operators.sandbox import SandboxProvisionOperator, SandboxReserveOperator, SandboxTeardownOperator
+from airflow_dr_provider.sensors.validation_gate import ValidationGateSensor
+from airflow_dr_provider.spec.models import DrillSpec, Tier
+
+LOST_WORKER = {"retries": 2, "retry_delay": timedelta(seconds=10)}
+"""Airflow's own retries are for tasks whose process was lost; a verdict is never tried again."""
+BACKSTOP = timedelta(minutes=10)
+"""By how much Airflow's own limit on a task lies above the tier's, which the stage keeps by itself and in order."""
+OUTSIDE = ("start", "route_start", "triage", "answer", "report", "verdict")
+"""Tasks that belong to no attempt."""
+ANSWERS = ("Declare an incident", "Accept the risk", "No answer")
+
+
+def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_arguments: Any) -> DAG:
+    """The DAG of a drill. Pure: the same spec gives the same DAG, byte for byte, and nothing but the spec is looked at.
+
+    :param dag_id: the drill's name when left out.
+    :param dag_arguments: passed on to :class:`airflow.sdk.DAG`.
+    """
+    with DAG(
+        dag_id=dag_id or spec.drill,
+        description=spec.description or f"Disaster recovery drill of {spec.drill}",
+        doc_md=dag_document(spec),
+        schedule=spec.schedule,
+        catchup=False,
+        max_active_runs=16 if spec.overlap else 1,
+        tags=sorted({"dr", *spec.tags}),
+        params=_params(),
+        default_args={"owner": "dr", **LOST_WORKER},
+        **dag_arguments,
+    ) as dag:
+        _chain(spec)
+    return dag
+
+
+def group_names(rungs: Sequence[Rung]) -> tuple[str, ...]:
+    """The names of the rungs' task groups: ``primary``, and ``cold_2`` for a tier's second attempt.
+
+    A name that a tier or a task of the DAG has already is lengthened; the first attempts, which people know, choose first.
+    """
+    taken = {*OUTSIDE}
+    names: dict[int, str] = {}
+    for rung in sorted(rungs, key=lambda rung: (rung.number > 1, rung.index)):
+        name = rung.tier if rung.number == 1 else f"{rung.tier}_{rung.number}"
+        while name in taken or f"route_{name}" in taken:
+            name += "_"
+        taken |= {name, f"route_{name}"}
+        names[rung.index] = name
+    return tuple(names[rung.index] for rung in rungs)
+
+
+def _params() -> dict[str, Param]:
+    return {
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="Moment of the disaster",
+            description_md="RPO is counted from it. Now, when left empty.",
+            section="Recovery",
+        ),
+        "reason": Param(
+            None,
+            type=["null", "string"],
+            maxLength=500,
+            title="Reason",
+            description_md="Why this drill is run by hand.",
+            section="Record",
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class _Group:
+    rung: Rung
+    name: str
+    enter: Any
+    gate: Any
+    teardown: Any
+
+
+def _chain(spec: DrillSpec) -> None:
+    rungs = unroll(tuple((tier.name, tier.role, tier.retries) for tier in spec.tiers), spec.selection.candidates)
+    tiers = {tier.name: tier for tier in spec.tiers}
+    start = StartDrillOperator(task_id="start", spec=spec)
+    groups = [_group(rung, name, tiers[rung.tier]) for rung, name in zip(rungs, group_names(rungs), strict=True)]
+    # Text as keys: what goes through Airflow's serialisation has no others.
+    entries = {str(group.rung.index): group.enter.task_id for group in groups}
+
+    begin = BranchPythonOperator(task_id="route_start", python_callable=route_start, op_kwargs={"entries": entries})
+    triage = _triage(spec)
+    answer = DrillAnswerOperator(task_id="answer", question="triage")
+    report = DrillReportOperator(task_id="report", trigger_rule=TriggerRule.ALL_DONE)
+    verdict = DrillVerdictOperator(task_id="verdict").as_teardown(setups=start, on_failure_fail_dagrun=True)
+
+    start >> begin
+    begin >> Label("opened") >> groups[0].enter
+    begin >> Label("target can't be reached") >> triage
+    begin >> Label("could not begin") >> report
+    routers: list[Any] = []
+    for group, following in zip(groups, (*groups[1:], None), strict=True):
+        router = BranchPythonOperator(
+            task_id=f"route_{group.name}",
+            python_callable=route,
+            op_kwargs={"rung": group.rung.index, "entries": entries},
+            trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+        )
+        # Below the teardown: what a tier holds of this host is given back before the next one takes its own.
+        [group.enter, group.gate, group.teardown] >> router
+        # Below every earlier router, and above triage and report: a router skips what it doesn't choose of the tasks directly
+        # below it, and of no others, so that one which ends the chain has to have all that comes later there.
+        routers >> router
+        if following is not None:
+            router >> Label("failed") >> following.enter
+        if following is None or following.rung.tier == group.rung.tier:
+            router >> Label("nothing left to try") >> triage
+        else:
+            router >> triage
+        router >> Label("recovered") >> report
+        routers.append(router)
+    triage >> answer >> report >> verdict
+    # A run that a person marked failed skips the report, not the teardowns: the verdict waits for those by itself.
+    [group.teardown for group in groups] >> verdict
+
+
+def _group(rung: Rung, name: str, tier: Tier) -> _Group:
+    limit = tier.timeout + BACKSTOP
+    with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}"):
+        enter = EmptyOperator(task_id="enter")
+        select = PITRSelectOperator(task_id="select", rung=rung.index, execution_timeout=limit)
+        reserve = SandboxReserveOperator(task_id="reserve", rung=rung.index, execution_timeout=limit)
+        provision = SandboxProvisionOperator(task_id="provision", rung=rung.index, execution_timeout=limit)
+        restore = PITRRestoreOperator(task_id="restore", rung=rung.index, execution_timeout=limit)
+        gate = ValidationGateSensor(task_id="gate", rung=rung.index, timeout=limit)
+        # No limit of its own: an ended teardown leaves what it was about to remove.
+        teardown = SandboxTeardownOperator(task_id="teardown", rung=rung.index, priority_weight=100)
+        enter >> select >> reserve >> provision >> restore
+        if tier.cache_warming == "none":
+            restore >> gate
+        else:
+            restore >> CacheWarmOperator(task_id="warm", rung=rung.index, execution_timeout=limit) >> gate
+        gate >> teardown.as_teardown(setups=reserve)
+    return _Group(rung, name, enter, gate, teardown)
+
+
+def _triage(spec: DrillSpec) -> HITLOperator:
+    return HITLOperator(
+        task_id="triage",
+        subject=f"Disaster recovery drill {spec.drill}: no tier recovered",
+        body=(
+            "No tier of the chain proved a recovery. The record in the state store says what was tried and why it failed: "
+            "`airflow-dr show {{ dag.dag_id }}:{{ run_id }}`."
+        ),
+        options=list(ANSWERS),
+        defaults=[ANSWERS[-1]],
+        response_timeout=spec.triage.response_timeout,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        retries=0,
+    )

@@ -1,0 +1,122 @@
+"""Open and close a drill run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_dr_provider.domain.chain import Outcome
+from airflow_dr_provider.errors import SpecError
+from airflow_dr_provider.hooks.drill import judged
+from airflow_dr_provider.hooks.exceptions import DrillFailedError
+from airflow_dr_provider.operators.base import DrillOperator
+from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.stages.drill import Drill
+from airflow_dr_provider.stages.ownership import airflow_run
+from airflow_dr_provider.stages.takeover import close_abandoned
+
+RECOVERED = (Outcome.RECOVERED.value, Outcome.RECOVERED_DEGRADED.value)
+
+
+class StartDrillOperator(DrillOperator):
+    """Open the run: read the catalog, resolve the recovery target to one LSN, capture the reference.
+
+    :param spec: the drill.
+    :param as_of: the moment of the disaster, ISO 8601 with an offset; now when empty. (templated)
+    """
+
+    template_fields: Sequence[str] = ("drill_run_id", "as_of")
+    ui_color = "#f7f7f7"
+
+    def __init__(self, *, spec: DrillSpec, as_of: str = "{{ params.as_of or '' }}", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.as_of = as_of
+
+    def execute(self, context: Any) -> str:
+        """Open, or find open; the run's id in the state store goes to XCom."""
+        run = context["dag_run"]
+        dag_id = context["dag"].dag_id
+        reason = context["params"].get("reason")
+        if reason:
+            self.log.info("triggered by hand: %s", reason)
+        with judged(), self.hook().services() as services:
+            self.run(close_abandoned(services, self.spec, keep=self.drill_run_id))
+            drill = self.run(
+                Drill.begin(
+                    services,
+                    self.spec,
+                    run_id=self.drill_run_id,
+                    owner=airflow_run(dag_id, run.run_id),
+                    trigger=f"airflow:{getattr(run.run_type, 'value', run.run_type)}",
+                    as_of=_moment(self.as_of),
+                )
+            )
+            self.log.info("run %s: %s", drill.run.id, drill.inputs.target or drill.inputs.stop)
+        return self.drill_run_id
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SpecError(f"as_of: {text!r} is no time. Write it like 2026-03-01T04:00:00+00:00.") from None
+    if moment.tzinfo is None:
+        raise SpecError(f"as_of: {text!r} has no offset from UTC. Write it like {text}+00:00.")
+    return moment.astimezone(UTC)
+
+
+class DrillAnswerOperator(DrillOperator):
+    """Keep what a person answered to the triage question.
+
+    :param question: the task that asked.
+    """
+
+    ui_color = "#fdebd0"
+
+    def __init__(self, *, question: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.question = question
+
+    def execute(self, context: Any) -> None:
+        """Write the answer to the run's log."""
+        answer = context["ti"].xcom_pull(task_ids=self.question) or {}
+        with self.hook().drill(self.drill_run_id) as drill:
+            drill.answer_triage(answer if isinstance(answer, dict) else {"reason": str(answer)})
+
+
+class DrillReportOperator(DrillOperator):
+    """Close the run: release what is left, decide the outcome, write the record."""
+
+    ui_color = "#d5f0dd"
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Close; outcome and exit code go to XCom."""
+        with self.hook().drill(self.drill_run_id) as drill:
+            record = self.run(drill.close())
+        self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
+        return {"outcome": record["outcome"], "exit_code": record["exit_code"]}
+
+
+class DrillVerdictOperator(DrillOperator):
+    """Decide the DAG run's state: it succeeds when a recovery was proved and nothing is left.
+
+    A teardown below everything, so that it also runs when a person marked the run failed; it then closes the run itself.
+    """
+
+    ui_color = "#f7f7f7"
+
+    def execute(self, context: Any) -> str:
+        """Fail unless the drill recovered.
+
+        :raises DrillFailedError: with the outcome.
+        """
+        with self.hook().drill(self.drill_run_id) as drill:
+            record = self.run(drill.close())
+        if record["outcome"] not in RECOVERED or record["leftovers"]:
+            why = record.get("error", {}).get("message") or "; ".join((*record.get("reasons", ()), *record["leftovers"]))
+            raise DrillFailedError(f"{record['outcome']} (exit code {record['exit_code']}): {why}")
+        return str(record["outcome"])

@@ -1,0 +1,37 @@
+"""Destroy what outlived its lease or its run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_dr_provider.hooks.exceptions import DrillFailedError
+from airflow_dr_provider.operators.base import DrillOperator
+from airflow_dr_provider.stages.reap import reap
+
+
+class SandboxReaperOperator(DrillOperator):
+    """One pass over the ledger.
+
+    :param only_report: ``True`` to only say what would be released. (templated)
+    """
+
+    template_fields: Sequence[str] = ("drill_run_id", "only_report")
+    ui_color = "#e8e8e8"
+
+    def __init__(self, *, only_report: bool | str = "{{ params.dry_run }}", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.only_report = only_report
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Reap; the names of what was released go to XCom.
+
+        :raises DrillFailedError: when something could not be removed.
+        """
+        reporting = str(self.only_report).lower() == "true"
+        with self.hook().services() as services:
+            done = self.run(reap(services, now=services.clock(), dry_run=reporting))
+        self.log.info("released %s; in use %s", list(done.released), list(done.kept))
+        if done.leftovers:
+            raise DrillFailedError("; ".join(f"{name}: {why}" for name, why in done.leftovers.items()))
+        return {"released": list(done.released), "kept": list(done.kept)}

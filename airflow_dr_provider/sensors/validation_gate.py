@@ -1,0 +1,53 @@
+"""The gate of an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_dr_provider.domain.verdicts import StageName
+from airflow_dr_provider.operators.base import DRILL_RUN_ID, DrillMixin
+
+
+class ValidationGateSensor(DrillMixin, BaseSensorOperator):
+    """Waits for the verdict on a restored server: every check of the tier's profile, side by side.
+
+    Succeeds when the gate passed, fails when it did not or could not be judged; it is never skipped. The verdict is a
+    checkpoint: asked again, or on another worker, it is the same.
+
+    :param rung: the attempt's place in the chain, from 0.
+    :param drill_run_id: the run's id in the state store; that of the DAG run when left out. (templated)
+    :param state_conn_id: an Airflow connection to the state database, when ``AIRFLOW_DR_STATE`` or ``[dr]`` don't name it.
+    :param workdir: where local sandboxes live on the worker, when ``AIRFLOW_DR_WORKDIR`` or ``[dr]`` don't say it.
+    """
+
+    template_fields: Sequence[str] = ("drill_run_id",)
+    ui_color = "#fff3b0"
+
+    def __init__(
+        self,
+        *,
+        rung: int,
+        drill_run_id: str = DRILL_RUN_ID,
+        state_conn_id: str | None = None,
+        workdir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if self.soft_fail or self.never_fail:
+            raise ValueError("A gate that did not pass has failed; soft_fail and never_fail would show it as skipped.")
+        self.rung = rung
+        self.drill_run_id = drill_run_id
+        self.state_conn_id = state_conn_id
+        self.workdir = workdir
+
+    def poke(self, context: Any) -> PokeReturnValue:
+        """Put the server through its gate; done when a verdict is there.
+
+        :raises StageFailedError: when the gate did not pass.
+        """
+        return PokeReturnValue(
+            is_done=True, xcom_value=self.hook().perform(self.drill_run_id, self.rung, StageName.VALIDATE, self.run)
+        )

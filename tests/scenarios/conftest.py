@@ -1,0 +1,161 @@
+"""One real repository and one generated DAG a worker; for each scenario a state store and a work folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_dr_provider.demo.production import DemoProduction
+from airflow_dr_provider.demo.scene import remains
+from airflow_dr_provider.factory.thin import THIN_DAG
+from airflow_dr_provider.runner import run_drill
+from airflow_dr_provider.spec.loader import load_spec
+from airflow_dr_provider.stages.services import Services
+from airflow_dr_provider.state.store import Store
+
+TIERS = ("primary", "secondary", "cold")
+SPEC = """\
+version: 1
+drill: matrix
+objectives: {{rto: 30m, rpo: 1h, mtd: 4h}}
+source:
+  repository: {{kind: basebackup, backups: {folder}/backups, archive: {folder}/archive}}
+  heartbeat: {{table: dr_heartbeat, column: beat_at}}
+target: {{recover_to: latest}}
+tiers:
+  - {{name: primary, role: staging, sandbox: {{kind: process}}, timeout: 3m, profile: light, cache_warming: light}}
+  - {{name: secondary, role: isolated, sandbox: {{kind: process}}, timeout: 3m, profile: light, cache_warming: light}}
+  - {{name: cold, role: cold_storage, sandbox: {{kind: process}}, timeout: 3m, profile: light, cache_warming: light}}
+smoke:
+  - {{name: orders_present, sql: "SELECT count(*) > 0 FROM orders"}}
+"""
+SCHEMA = """
+CREATE TABLE orders (id int PRIMARY KEY);
+INSERT INTO orders SELECT generate_series(1, 100);
+CREATE TABLE dr_heartbeat (id int PRIMARY KEY, beat_at timestamptz NOT NULL);
+INSERT INTO dr_heartbeat VALUES (1, clock_timestamp());
+"""
+
+
+@dataclass
+class Ended:
+    """How a run ended, whichever face walked it.
+
+    :param log: the run's transitions: source, destination, reason and signature of each.
+    :param state: the DAG run's state, and None for the runner.
+    :param tasks: the tasks' states, empty for the runner.
+    """
+
+    record: dict[str, Any]
+    log: list[tuple[str, str, str, str | None]]
+    left: list[str]
+    state: str | None = None
+    tasks: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def moves(self) -> list[tuple[str, str, str]]:
+        """The chain's own moves, without the stages and the triage's answer."""
+        return [(source, to, why) for source, to, why, _ in self.log if "/" not in source and source != "manual_triage"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where scenarios are played.
+
+    :param dag: the generated DAG, as Airflow parsed it.
+    """
+
+    folder: Path
+    disaster: datetime
+    spec: Path
+    dag: Any
+
+    def by_airflow(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch, *, conf: dict[str, Any] | None = None, marked: str = "triage"
+    ) -> Ended:
+        """Let the DAG run.
+
+        :param marked: tasks that count as successful without being run (a regular expression). Nobody answers a question here.
+        """
+        monkeypatch.setenv("AIRFLOW_DR_STATE", f"sqlite:///{place}/state.db")
+        monkeypatch.setenv("AIRFLOW_DR_WORKDIR", str(place / "work"))
+        asked = {"as_of": self.disaster.isoformat()} if conf is None else conf
+        run = self.dag.test(logical_date=_moment(), run_conf=asked, mark_success_pattern=marked)
+        tasks = {task.task_id: getattr(task.state, "value", task.state) for task in run.get_task_instances()}
+        ended = self._ended(place)
+        ended.state, ended.tasks = getattr(run.state, "value", run.state), tasks
+        return ended
+
+    def by_runner(self, place: Path) -> Ended:
+        """Let the runner walk the same chain."""
+        store = Store.open(f"sqlite:///{place}/state.db")
+        try:
+            services = Services(store=store, workdir=place / "work")
+            asyncio.run(run_drill(services, load_spec(self.spec), as_of=self.disaster))
+        finally:
+            store.close()
+        return self._ended(place)
+
+    def _ended(self, place: Path) -> Ended:
+        store = Store.open(f"sqlite:///{place}/state.db")
+        try:
+            runs = store.runs("matrix")
+            log = [
+                (entry.source, entry.destination, entry.reason, entry.signature)
+                for run in runs[:1]
+                for entry in store.transitions(run.id)
+            ]
+            assert all(store.broken_link(run.id) is None for run in runs)
+            left = [f"ledger {resource.name}: {resource.state}" for resource in store.unreleased()]
+        finally:
+            store.close()
+        left += remains(place / "work")
+        left += [f"folder {entry.name}" for entry in (place / "work").iterdir()] if (place / "work").exists() else []
+        record = dict(runs[0].record or {}) if runs else {}
+        return Ended(record=record, log=log, left=left)
+
+
+_MOMENTS = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number) for number in range(10_000))
+
+
+def _moment() -> datetime:
+    """Another one each time, for it names the DAG run."""
+    return next(_MOMENTS)
+
+
+@pytest.fixture(scope="session")
+def stage(airflow_database: Path) -> Iterator[Stage]:
+    """The repository, the spec and the DAG."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    folder = Path(tempfile.mkdtemp(prefix="dr-"))
+    folder.chmod(0o755)
+    with DemoProduction(folder) as production:
+        production.create(schema=SCHEMA)
+        for name in ("first", "second"):
+            production.backup(name)
+            production.beat()
+        production.switch_wal()
+        disaster = datetime.now(UTC)
+    dags = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    dags.mkdir(exist_ok=True)
+    spec = dags / "matrix.yaml"
+    spec.write_text(SPEC.format(folder=folder))
+    (dags / "matrix.py").write_text(THIN_DAG)
+    bag = DagBag(str(dags / "matrix.py"), bundle_path=dags, bundle_name="dags-folder")
+    assert bag.import_errors == {}
+    yield Stage(folder=folder, disaster=disaster, spec=spec, dag=bag.dags["matrix"])
+    for file in (spec, dags / "matrix.py"):
+        file.unlink()
+    shutil.rmtree(folder)
