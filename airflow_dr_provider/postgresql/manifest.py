@@ -24,9 +24,7 @@ SIZE_LIMIT = 1 << 30
 DIGITS = {"CRC32C": 8, "SHA224": 56, "SHA256": 64, "SHA384": 96, "SHA512": 128}
 """Checksum algorithms, and how many hexadecimal digits a checksum of each has."""
 
-PASSED_OVER = frozenset(
-    {NAME, TEMPORARY_NAME, "pg_wal", "postgresql.auto.conf", "recovery.signal", "standby.signal"}
-)
+PASSED_OVER = frozenset({NAME, TEMPORARY_NAME, "pg_wal", "postgresql.auto.conf", "recovery.signal", "standby.signal"})
 """What ``pg_verifybackup`` ignores, listed or not (its ``main``: *By default, we ignore …*), and an unfinished manifest."""
 
 
@@ -149,9 +147,7 @@ def _manifest(document: dict[str, Any]) -> Manifest:
     files = tuple(map(_file, entries))
     if len({file.path for file in files}) != len(files):
         raise _damaged("it lists a file twice")
-    return Manifest(
-        version=version, system_identifier=identifier, files=files, wal_ranges=tuple(map(_wal_range, ranges))
-    )
+    return Manifest(version=version, system_identifier=identifier, files=files, wal_ranges=tuple(map(_wal_range, ranges)))
 
 
 def _file(entry: Any) -> ManifestFile:
@@ -197,5 +193,6 @@ def safe_path(path: str) -> bool:
 
 def _damaged(what: str) -> BackupError:
     return BackupError(
-        f"The backup's manifest is damaged: {what}. This backup can't be proved; take another one.", code="BACKUP_MANIFEST_DAMAGED"
+        f"The backup's manifest is damaged: {what}. This backup can't be proved; take another one.",
+        code="BACKUP_MANIFEST_DAMAGED",
     )

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,7 +156,7 @@ class WalDump:
 
     async def records(
         self, segments: Sequence[Path], *, manager: str | None = None, start: Lsn | None = None
-    ) -> AsyncIterator[WalRecord]:
+    ) -> AsyncGenerator[WalRecord, None]:
         """The records of consecutive segments, as far as they can be decoded, one at a time whatever their number.
 
         Use it with :func:`contextlib.aclosing`: left early, the program is ended.

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from airflow_dr_provider.domain.catalog import Backup, Catalog, SegmentRange
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import BackupFault, FileReport, WalReport
 from airflow_dr_provider.domain.target import RecoveryTarget, StoppingPoint
+from airflow_dr_provider.domain.wal import segment_name
 from airflow_dr_provider.errors import BackupError, RepositoryError
 from airflow_dr_provider.postgresql.command import run
 from airflow_dr_provider.postgresql.manifest import NAME as MANIFEST
-from airflow_dr_provider.postgresql.manifest import read_manifest
+from airflow_dr_provider.postgresql.manifest import Manifest, read_manifest
 from airflow_dr_provider.postgresql.programs import Programs, find_programs
 from airflow_dr_provider.postgresql.waldump import WalDump
 from airflow_dr_provider.repositories.archive import (
+    ArchiveFile,
     ArchiveListing,
     find_segment_size,
     list_archive,
@@ -33,7 +36,7 @@ from airflow_dr_provider.repositories.archive import (
 from airflow_dr_provider.repositories.basebackup_catalog import KIND, Found, entries, list_backups, read_backup
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.materialise import copy_plain, empty, link_tablespace, unpack_tars
-from airflow_dr_provider.repositories.verification import verify_tree
+from airflow_dr_provider.repositories.verification import structure_faults, verify_tree
 from airflow_dr_provider.repositories.wal_fetch import fetch
 from airflow_dr_provider.repositories.wal_search import WalSearch, places_of
 
@@ -89,9 +92,6 @@ class BaseBackupRepository:
 
     def _add_own_wal(self, catalog: Catalog, listing: ArchiveListing) -> None:
         """Let segments that only a plain backup itself holds be found, too."""
-        from airflow_dr_provider.domain.wal import segment_name
-        from airflow_dr_provider.repositories.archive import ArchiveFile
-
         size = catalog.archive.segment_size
         for backup in catalog.backups:
             for timeline, number in places_of(backup.own_wal):
@@ -156,9 +156,7 @@ class BaseBackupRepository:
             return FileReport(faults=(BackupFault(code=error.code, path="", detail=error.message),))
         return await verify_tree(root, _without_map(manifest) if found.tars else manifest, path, programs)
 
-    async def _structure(self, root: Path, manifest: Any) -> FileReport:
-        from airflow_dr_provider.repositories.verification import structure_faults
-
+    async def _structure(self, root: Path, manifest: Manifest) -> FileReport:
         faults = await in_thread(structure_faults, root, manifest)
         return FileReport(files=len(manifest.files), faults=faults)
 
@@ -214,13 +212,12 @@ class BaseBackupRepository:
     async def fetch_wal(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> WalReport:
         """Write the coordinate's WAL, decoded."""
         listing = await in_thread(list_archive, self.archive)
-        return await fetch(listing, WalDump(find_programs(coordinate.server_version)), coordinate, destination)
+        start = next((backup.start_lsn for backup in catalog.backups if backup.id == coordinate.backup_id), None)
+        return await fetch(listing, WalDump(find_programs(coordinate.server_version)), coordinate, destination, start=start)
 
 
-def _without_map(manifest: Any) -> Any:
+def _without_map(manifest: Manifest) -> Manifest:
     """A tar backup's manifest without the file that is left out on purpose, so that it isn't missed."""
-    from dataclasses import replace
-
     return replace(manifest, files=tuple(file for file in manifest.files if file.path != "tablespace_map"))
 
 

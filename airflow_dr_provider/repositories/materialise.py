@@ -9,6 +9,7 @@ import stat
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from airflow_dr_provider.errors import BackupError
 from airflow_dr_provider.postgresql.manifest import NAME, TEMPORARY_NAME, safe_path
@@ -66,7 +67,7 @@ def copy_plain(source: Path, destination: Path) -> int:
             if entry.is_dir():
                 _plan(entry, link_tablespace(destination, entry.name), jobs)
     with ThreadPoolExecutor(_WRITERS, thread_name_prefix="restore") as pool:
-        return sum(pool.map(carried(lambda job: _copy(*job)), jobs))
+        return sum(pool.map(carried(_copy_job), jobs))
 
 
 def _plan(source: Path, destination: Path, jobs: list[tuple[Path, Path]], *, top: bool = False) -> None:
@@ -85,13 +86,14 @@ def _plan(source: Path, destination: Path, jobs: list[tuple[Path, Path]], *, top
             jobs.append((Path(entry.path), target))
 
 
-def _copy(source: Path, target: Path) -> int:
+def _copy_job(job: tuple[Path, Path]) -> int:
+    source, target = job
     with source.open("rb") as reader, _create(target) as writer:
         return copy_file(reader, writer)
 
 
-def _create(target: Path):  # type: ignore[no-untyped-def]  # an opener's type is long and says nothing
-    return open(target, "wb", opener=lambda path, flags: os.open(path, flags | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR))
+def _create(target: Path) -> BinaryIO:
+    return os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR), "wb")
 
 
 # -- tar ---------------------------------------------------------------------------------------------------------------
@@ -148,4 +150,4 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, desti
     if content is None:
         return 0
     with _create(target) as writer:
-        return copy_content(content, writer)  # type: ignore[arg-type]  # read, as a BinaryIO
+        return copy_content(cast("BinaryIO", content), writer)

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from airflow_dr_provider.domain.reports import BackupFault, FileReport
@@ -75,7 +76,7 @@ async def verify_tree(root: Path, manifest: Manifest, manifest_path: Path, progr
 
 def _hash_all(root: Path, files: list[ManifestFile]) -> tuple[BackupFault, ...]:
     with ThreadPoolExecutor(_READERS, thread_name_prefix="verify") as pool:
-        found = pool.map(carried(lambda file: _hash_one(root, file)), files)
+        found = pool.map(carried(partial(_hash_one, root)), files)
         return tuple(fault for fault in found if fault is not None)
 
 

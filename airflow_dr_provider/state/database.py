@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -133,6 +134,8 @@ def _upgrade(connection: Connection, revision: str | None) -> None:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
+    # A store that is made on first use is no news for whoever watches a drill.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     with resources.as_file(resources.files("airflow_dr_provider.state") / "migrations") as folder:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))

@@ -228,7 +228,7 @@ def test_a_failing_smoke_test_moves_the_chain(bench: Bench) -> None:
     bench.spec.write_text(bench.spec.read_text().replace("count(*) > 0", "count(*) < 0"))
     document = bench.run()
     assert (document["outcome"], document["exit_code"]) == ("MANUAL_TRIAGE", 1)
-    assert {attempt["signature"] for attempt in document["attempts"]} == {"SMOKE_FAILED"}
+    assert {attempt["signature"] for attempt in document["attempts"]} == {"SMOKE_FAILED", "NO_CANDIDATE"}
 
 
 def test_a_signal_cleans_up(bench: Bench) -> None:

@@ -14,10 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_dr_provider.spec.loader import load_spec
-
 from airflow_dr_provider.domain.verdicts import StageName
 from airflow_dr_provider.runner import run_drill
+from airflow_dr_provider.spec.loader import load_spec
 from airflow_dr_provider.stages import perform
 from airflow_dr_provider.stages.services import Progress, Services
 from airflow_dr_provider.state.store import Store
