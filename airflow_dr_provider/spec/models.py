@@ -21,7 +21,7 @@ ConnectionId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0
 
 
 class Objectives(SpecPart):
-    """What a recovery has to achieve."""
+    """The objectives of a drill."""
 
     rto: Duration
     """Recovery time objective: how long a recovery may take."""
@@ -82,7 +82,7 @@ class Source(SpecPart):
 
 
 class Selection(SpecPart):
-    """Which backups may be chosen."""
+    """The bounds of the choice."""
 
     lookback: Duration = timedelta(days=7)
     """No backup older than this is taken."""
@@ -135,7 +135,7 @@ class Smoke(SpecPart):
 
 
 class Triage(SpecPart):
-    """What happens when no tier recovered."""
+    """The question to a person."""
 
     response_timeout: Duration = timedelta(hours=8)
     """How long the question to a person waits."""
