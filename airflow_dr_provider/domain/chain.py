@@ -24,6 +24,11 @@ ANOTHER_BACKUP_MAY_SERVE = frozenset({Domain.BACKUP, Domain.DATA, Domain.ARCHIVE
 """Causes after which the same tier is worth another attempt: what comes next there differs from what failed."""
 
 
+def state_name(tier: str, number: int) -> str:
+    """The name, as a state of the chain, of a tier's attempt of that number."""
+    return tier if number == 1 else f"{tier}#{number}"
+
+
 class Rung(Value):
     """One attempt that the chain may make.
 
@@ -43,7 +48,7 @@ class Rung(Value):
     @property
     def state(self) -> str:
         """Its name as a state of the chain: the tier's, and from the tier's second attempt on ``cold#2``."""
-        return self.tier if self.number == 1 else f"{self.tier}#{self.number}"
+        return state_name(self.tier, self.number)
 
 
 def place(rung: Rung) -> str:

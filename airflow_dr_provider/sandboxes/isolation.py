@@ -118,11 +118,11 @@ class Enclosure:
         if self.way is Way.NONE:
             return (*(() if self.account.ours else self._drop), *command)
         if not self.way.has_user:
-            mount = ("--mount", "--root", "--wd=/") if self.way.has_mount else ()
+            mount = ("--mount", "--root", "--wd") if self.way.has_mount else ()
             return ("nsenter", f"--target={server.pid}", "--net", "--pid", "--ipc", "--uts", *mount, *self._drop, *command)
         if wrapper is None:
             raise ProcessLookupError("the process that holds the sandbox's user namespace has ended")
-        mount = ("--mount", "--root", "--wd=/") if self.way.has_mount else ()
+        mount = ("--mount", "--root", "--wd") if self.way.has_mount else ()
         processes = f"--pid=/proc/{wrapper.pid}/ns/pid_for_children"
         spaces = ("--user", "--preserve-credentials", "--net", processes, "--ipc", "--uts")
         return (*self._first, "nsenter", f"--target={wrapper.pid}", *spaces, *mount, *self._become, *command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,38 +12,40 @@ import psycopg
 
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle
-from airflow_dr_provider.errors import BackupError, ConfigurationError, DrillError, SandboxError
+from airflow_dr_provider.errors import ConfigurationError, SandboxError
 from airflow_dr_provider.postgresql.account import Account, can_reach, unprivileged_account
 from airflow_dr_provider.postgresql.programs import Programs, find_programs, programs_in
-from airflow_dr_provider.sandboxes import catalog_files, client, credentials, files, probes, server, settings, tablespaces
-from airflow_dr_provider.sandboxes.diagnosis import Obstacle, failure
+from airflow_dr_provider.sandboxes import client, credentials, probes, server
 from airflow_dr_provider.sandboxes.installation import shown, usable
 from airflow_dr_provider.sandboxes.isolation import Enclosure, Way, furnish, strongest
-from airflow_dr_provider.sandboxes.place import Place, unusable, write
-from airflow_dr_provider.sandboxes.processes import ENVIRONMENT, belonging, boot, clock, end_all, remove_shared_memory
-from airflow_dr_provider.sandboxes.replay import Door, ObstacleError, Replayed, to_target
+from airflow_dr_provider.sandboxes.place import Place
+from airflow_dr_provider.sandboxes.processes import ENVIRONMENT, belonging, end_all, remove_shared_memory
 
 KIND = "process"
-_MEBIBYTE = 1 << 20
-_RESERVE = 128 * _MEBIBYTE
-_WORKING_WAL = 1 << 30
-_RESTARTS = 12
 
 
 class ProcessSettings(Protocol):
-    """What a tier's ``sandbox`` has to say.
-
-    :ivar libraries: names that the restored server may preload, if the backup's configuration asks for them.
-    """
+    """What a tier's ``sandbox`` has to say."""
 
     @property
-    def isolation(self) -> Literal["required", "preferred", "off"]: ...
+    def isolation(self) -> Literal["required", "preferred", "off"]:
+        """Whether a server without network and mount namespaces is refused, taken, or wanted."""
+        ...
+
     @property
-    def bin(self) -> Path | None: ...
+    def bin(self) -> Path | None:
+        """The folder of PostgreSQL's programs; None to look for them."""
+        ...
+
     @property
-    def account(self) -> str | None: ...
+    def account(self) -> str | None:
+        """The account to run the server under when this process is root; None for the usual ones."""
+        ...
+
     @property
-    def libraries(self) -> Sequence[str]: ...
+    def libraries(self) -> Sequence[str]:
+        """Libraries that the restored server may preload, if the backup's configuration does."""
+        ...
 
 
 class ProcessSandbox:
@@ -94,7 +95,7 @@ class ProcessSandbox:
         if "way" not in notes:
             account = unprivileged_account(self._settings.account)
             programs = await asyncio.to_thread(find_programs, coordinate.server_version, told=self._settings.bin)
-            _require_room(place, coordinate)
+            await asyncio.to_thread(require_room, place, coordinate)
             try:
                 notes = await self._furnish(place, account, programs)
             except BaseException:
@@ -172,15 +173,6 @@ class ProcessSandbox:
         place = self._place(handle)
         return credentials.redacted(place, await asyncio.to_thread(server.log_end, place, lines))
 
-    def _enclosure(self, place: Place, notes: dict[str, Any]) -> tuple[Enclosure, Programs]:
-        programs = programs_in(Path(notes["programs"]["bin"]))
-        if programs is None:
-            raise SandboxError(f"PostgreSQL's programs are gone from {notes['programs']['bin']}.", code="SANDBOX_LOST")
-        account = Account(name=notes["account"], uid=notes["uid"], gid=notes["gid"])
-        held = tuple((f"extra/{number}", location) for number, location in enumerate(notes.get("locations", ())))
-        way = Way(notes["way"])
-        return Enclosure(way=way, place=place, account=account, shown=shown(programs), held=held), programs
-
     # -- recovering ----------------------------------------------------------------------------------------------------
     async def recover(self, handle: SandboxHandle, coordinate: RestoreCoordinate) -> tuple[SandboxHandle, Recovery]:
         """Start the server on the restored files, replay to the target, make sure that it was reached, and open it.
@@ -193,105 +185,11 @@ class ProcessSandbox:
         :raises SandboxError: ``SERVER_DIED``, ``SANDBOX_LOST``, ``DISK_FULL``, ``ARCHIVING_ON``, ``SANDBOX_FAILED``.
         """
         place, notes = self._present(handle)
-        enclosure, programs = self._enclosure(place, notes)
-        if notes.get("prepared") and notes.get("boot") != boot():
-            raise SandboxError(
-                f"The machine was restarted while {handle.name} recovered; its files can't be trusted. Restore them again.",
-                code="SANDBOX_LOST",
-            )
-        if not notes.get("prepared"):
-            await self._prepare(place, enclosure, programs, coordinate)
-        elif notes.get("recovery") is None and await asyncio.to_thread(_opened_and_ended, place):
-            raise SandboxError(
-                f"The server of {handle.name} ended just after it was opened. Restore its files again.", code="SANDBOX_LOST"
-            )
-        try:
-            running = await self._replay(place, enclosure, programs, coordinate)
-        except DrillError:
-            await end_all(place.root)
-            raise
-        recovery = Recovery.model_validate(place.notes()["recovery"])
-        details = {
-            **handle.details,
-            "server": place.notes()["server"],
-            "network": probes.network_facts(running.postmaster),
-        }
+        enclosure, programs = _enclosure(place, notes)
+        running, recovery = await recovering.recover(place, enclosure, programs, coordinate, self._settings.libraries)
+        details = {**handle.details, "server": place.notes()["server"], "network": probes.network_facts(running.postmaster)}
         tail = await self.log_tail(handle)
         return handle.model_copy(update={"details": details}), recovery.model_copy(update={"log_tail": tail})
-
-    async def _prepare(self, place: Place, enclosure: Enclosure, programs: Programs, coordinate: RestoreCoordinate) -> None:
-        if not enclosure.way.has_mount:
-            await tablespaces.refuse_outside(programs, place.wal, place.data / "pg_wal", segment_size=coordinate.segment_size)
-        libraries = settings.wanted_libraries(place.data, self._settings.libraries)
-        await asyncio.to_thread(files.prepare, place, enclosure.account, major=coordinate.server_version)
-        control = await settings.control_data(programs, place.data)
-        block_size = int(control["Database block size"])
-        place.note(
-            libraries=list(libraries),
-            control=control,
-            users=catalog_files.superusers(place.data, block_size=block_size),
-            databases=catalog_files.databases(place.data, block_size=block_size),
-            boot=boot(),
-            prepared=True,
-        )
-
-    async def _replay(
-        self, place: Place, enclosure: Enclosure, programs: Programs, coordinate: RestoreCoordinate
-    ) -> server.Server:
-        for _ in range(_RESTARTS):
-            notes = place.notes()
-            if not credentials.door_is_closed(place):
-                credentials.open_door(place, enclosure.account)
-            self._configure(place, enclosure, coordinate, notes)
-            try:
-                running = await server.start(place, programs, enclosure)
-                if notes.get("recovery") is None:
-                    door = _door(place, running, coordinate, notes)
-                    replayed = await to_target(
-                        place,
-                        running,
-                        door,
-                        coordinate,
-                        started=notes.get("first_start") or place.note(first_start=clock())["first_start"],
-                    )
-                    await _make_own(place, enclosure.account, door, coordinate.server_version)
-                    place.note(recovery=_recovery(replayed).model_dump(mode="json"))
-            except ObstacleError as error:
-                await end_all(place.root)
-                enclosure = self._overcome(place, enclosure, error.obstacle)
-                continue
-            except ProcessLookupError:
-                found = failure(await asyncio.to_thread(server.log_since_start, place), target=str(coordinate.target.lsn))
-                raise found from None
-            return running
-        raise BackupError(
-            f"The server of {place.name} had to be given other settings {_RESTARTS} times and still didn't reach the target.",
-            code="SERVER_START_FAILED",
-        )
-
-    def _configure(self, place: Place, enclosure: Enclosure, coordinate: RestoreCoordinate, notes: dict[str, Any]) -> None:
-        wanted = settings.server_settings(
-            coordinate,
-            notes["control"],
-            name=place.name,
-            libraries=notes["libraries"],
-            posix_memory=enclosure.way.has_mount,
-            raised=notes.get("raised"),
-        )
-        group = enclosure.account.gid
-        write(place.conf / "postgresql.conf", settings.rendered(wanted), 0o640, group=group)
-        write(place.conf / "pg_ident.conf", "", 0o640, group=group)
-
-    def _overcome(self, place: Place, enclosure: Enclosure, obstacle: Obstacle) -> Enclosure:
-        notes = place.notes()
-        if obstacle.location is None:
-            place.note(raised={**notes.get("raised", {}), **obstacle.raised})
-            return enclosure
-        locations = [*notes.get("locations", ()), os.path.normpath(obstacle.location)]
-        folder = place.root / "extra" / str(len(locations) - 1)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        enclosure.account.own(folder)
-        return self._enclosure(place, place.note(locations=locations))[0]
 
     # -- using ---------------------------------------------------------------------------------------------------------
     async def connect(
@@ -328,7 +226,7 @@ class ProcessSandbox:
         if running is None:
             detail = "the server doesn't run, so nothing can be tried from inside"
             return tuple(ProbeResult(label=probe.label, reached=None, detail=detail) for probe in probes_)
-        enclosure, programs = self._enclosure(place, notes)
+        enclosure, programs = _enclosure(place, notes)
         attempts = (probes.attempt(enclosure, programs, running.postmaster, running.wrapper, probe) for probe in probes_)
         return tuple(await asyncio.gather(*attempts))
 
@@ -361,72 +259,18 @@ class ProcessSandbox:
         return tuple(left)
 
 
-def _require_room(place: Place, coordinate: RestoreCoordinate) -> None:
-    """See that the disk holds the cluster, the fetched WAL, what of it recovery keeps, and a reserve."""
-    segments = sum(part.last - part.first + 1 for part in coordinate.wal)
-    wal = segments * coordinate.segment_size
-    needed = coordinate.size_bytes + coordinate.size_bytes // 20 + wal + min(wal, _WORKING_WAL) + _RESERVE
-    folder = place.workdir
-    while not folder.exists():
-        folder = folder.parent
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise unusable(place.workdir, error) from error
-    if free < needed:
-        raise SandboxError(
-            f"{place.workdir} has {free // _MEBIBYTE} MiB free, and the restore of {coordinate.backup_id} needs "
-            f"{needed // _MEBIBYTE} MiB. Make room, or name another work folder.",
-            code="DISK_FULL",
-            facts={"needed_bytes": needed, "free_bytes": free},
-        )
+def _enclosure(place: Place, notes: dict[str, Any]) -> tuple[Enclosure, Programs]:
+    programs = programs_in(Path(notes["programs"]["bin"]))
+    if programs is None:
+        raise SandboxError(f"PostgreSQL's programs are gone from {notes['programs']['bin']}.", code="SANDBOX_LOST")
+    account = Account(name=notes["account"], uid=notes["uid"], gid=notes["gid"])
+    return Enclosure(way=Way(notes["way"]), place=place, account=account, shown=shown(programs)), programs
 
 
 def _withdraw(place: Place) -> None:
     """Take back a directory that came to nothing, if it is ours."""
     if place.ours:
         place.remove()
-
-
-def _opened_and_ended(place: Place) -> bool:
-    """Whether recovery is over (PostgreSQL removes its signal file then) and no server runs."""
-    return not (place.data / "recovery.signal").exists() and server.find(place) is None
-
-
-def _door(place: Place, running: server.Server, coordinate: RestoreCoordinate, notes: dict[str, Any]) -> Door:
-    users = tuple(dict.fromkeys((*notes["users"], "postgres")))
-    databases = tuple(dict.fromkeys(("postgres", "template1", *notes["databases"])))
-    return Door(place, running, major=coordinate.server_version, users=users, databases=databases)
-
-
-async def _make_own(place: Place, account: Account, door: Door, major: int) -> None:
-    """Make the sandbox's roles, then refuse everybody else's login, and see that it is refused."""
-    made = credentials.make(place)
-    connection = await door.enter()
-    while connection is None:
-        await asyncio.sleep(0.02)
-        connection = await door.enter()
-    async with connection:
-        if credentials.door_is_closed(place):
-            return
-        await credentials.create_roles(connection, made, major=major)
-        credentials.close_door(place, account, made)
-        await connection.execute("SELECT pg_catalog.pg_reload_conf()")
-    await door.wait_until_closed()
-
-
-def _recovery(replayed: Replayed) -> Recovery:
-    stopped = {"recovery_stopped_at": str(replayed.stopped_at)} if replayed.stopped_at is not None else {}
-    return Recovery(
-        reached=True,
-        replayed_lsn=replayed.replayed,
-        last_commit=replayed.last_commit,
-        timeline=replayed.timeline,
-        next_transaction=replayed.next_transaction,
-        seconds=replayed.seconds,
-        ready_seconds=replayed.ready_seconds,
-        settings={**replayed.settings, **stopped},
-    )
 
 
 def _shared_memory(place: Place) -> tuple[int | None, int]:

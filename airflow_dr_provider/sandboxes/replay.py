@@ -101,6 +101,18 @@ class Door:
             facts={"refusals": refusals[-3:]},
         )
 
+    async def entered(self) -> client.Connection:
+        """A connection to a server that is known to take some.
+
+        :raises SandboxError: ``SERVER_DIED`` when it ended meanwhile.
+        """
+        while not await ended(self._server.postmaster, 0):
+            connection = await self.enter()
+            if connection is not None:
+                return connection
+            await ended(self._server.postmaster, _PAUSE)
+        raise SandboxError("The restored server ended just after it was opened.", code="SERVER_DIED")
+
     async def wait_until_closed(self) -> None:
         """Wait until the way that was used so far is refused: the server has read its new rules.
 
@@ -112,8 +124,12 @@ class Door:
                 connection = await client.connect(
                     self._place, self._server.postmaster, user=user, database=database, options=self._options
                 )
-            except psycopg.OperationalError:
-                return
+            except psycopg.OperationalError as error:
+                if _REFUSED.search(str(error)):
+                    return
+                raise SandboxError(
+                    f"The restored server ended just after it was opened: {error}", code="SERVER_DIED"
+                ) from error
             await connection.close()
             await asyncio.sleep(_PAUSE)
         raise SandboxError("The restored server goes on letting roles of production in; it was not used.")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from airflow_dr_provider.domain.chain import state_name
 from airflow_dr_provider.domain.verdicts import StageName, StageResult
 from airflow_dr_provider.errors import StateError
 from airflow_dr_provider.state import chainlog, database
@@ -238,7 +239,7 @@ class Store:
     ) -> Checkpoint:
         """Write a stage's checkpoint, its transition and its measurements in one transaction.
 
-        The transition's source is ``<tier>#<number>/<stage>``, its destination the verdict, its reason the signature or
+        The transition's source is ``<state of the chain>/<stage>``, its destination the verdict, its reason the signature or
         ``passed``. A second call for the same attempt, stage and digest returns the first's checkpoint and writes nothing.
         Another digest replaces the checkpoint.
 
@@ -272,7 +273,7 @@ class Store:
             _append(
                 connection,
                 attempt.run_id,
-                source=f"{attempt.tier}#{attempt.number}/{result.stage.value}",
+                source=f"{state_name(attempt.tier, attempt.number)}/{result.stage.value}",
                 destination=result.verdict.value,
                 reason=result.signature or "passed",
                 signature=result.signature,

@@ -124,7 +124,7 @@ def test_a_stage_is_finished_once(store: Store) -> None:
     assert store.attempts("orders-1")[0].candidate == "sunday"
     assert len(store.transitions("orders-1")) == 1
     assert store.measurements("orders-1") == numbers
-    assert store.transitions("orders-1")[0].source == "primary#1/select"
+    assert store.transitions("orders-1")[0].source == "primary/select"
 
 
 def test_a_killed_process_leaves_a_stage_whole_or_undone(store: Store, url: str) -> None:
