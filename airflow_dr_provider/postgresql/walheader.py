@@ -10,8 +10,10 @@ from airflow_dr_provider.domain.lsn import Lsn
 LENGTH = 40
 """Bytes of the long header, with which each segment begins."""
 
+PAGE = 8192
+"""Bytes of a page; no release is built with another size."""
+
 _SHORT_LENGTH = 24
-_PAGE = 8192
 _LONG = struct.Struct("=HHIQI4xQII")
 _HAS_LONG_HEADER = 0x0002
 _MAGIC_RANGE = range(0xD060, 0xD200)
@@ -73,7 +75,7 @@ def record_end(start: int, length: int, segment_size: int, *, fills_segment: boo
     if fills_segment:
         return Lsn((start // segment_size + 1) * segment_size)
     position, rest = start, length
-    while rest > (free := _PAGE - position % _PAGE):
+    while rest > (free := PAGE - position % PAGE):
         rest -= free
         position += free
         position += LENGTH if position % segment_size == 0 else _SHORT_LENGTH

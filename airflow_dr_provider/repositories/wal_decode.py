@@ -17,6 +17,7 @@ from pathlib import Path
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.wal import segment_name, segment_start
 from airflow_dr_provider.postgresql.waldump import Decoded, WalDump
+from airflow_dr_provider.postgresql.walheader import LENGTH, PAGE
 
 _DECODERS = 2
 
@@ -86,7 +87,7 @@ async def _walk(
             found.append(_damage(place, piece, reached or begins))
             reached = None
             continue
-        if reached is not None and piece.start != max(reached, piece.start if reached <= begins else reached):
+        if reached is not None and reached > begins and not _follows(reached, piece.start):
             found.append(_damage(place, piece, reached))
             reached = None
             continue
@@ -97,13 +98,18 @@ async def _walk(
             continue
         following = index + 1 < len(places) and places[index + 1][1] == place[1] + 1
         over = await dump.decode_one(folder, timeline, piece.end) if following and piece.to_the_end else None
-        if over is not None and over.start == piece.end and over.end is not None and over.end > ends:
+        if over is not None and over.start is not None and over.end is not None and _follows(piece.end, over.start):
             reached = over.end
             continue
         run = _run(places, index) if over is not None else (place,)
         found.append(_damage(place, over or piece, piece.end, run))
         reached = None
     return found
+
+
+def _follows(end: Lsn, start: Lsn) -> bool:
+    """Whether a record starts right behind another: at once, or behind the header of a page that the other just filled."""
+    return start == end or (end % PAGE == 0 and end < start <= end + LENGTH)
 
 
 def _run(places: list[Place], index: int) -> tuple[Place, ...]:

@@ -15,11 +15,12 @@ from airflow_dr_provider.domain.reports import IsolationReport, Probe, ProbeResu
 from airflow_dr_provider.errors import ConfigurationError, SandboxError
 from airflow_dr_provider.postgresql.account import Account, can_reach, unprivileged_account
 from airflow_dr_provider.postgresql.programs import Programs, find_programs, programs_in
-from airflow_dr_provider.sandboxes import client, credentials, probes, server
+from airflow_dr_provider.sandboxes import client, credentials, probes, recovering, server
 from airflow_dr_provider.sandboxes.installation import shown, usable
 from airflow_dr_provider.sandboxes.isolation import Enclosure, Way, furnish, strongest
 from airflow_dr_provider.sandboxes.place import Place
 from airflow_dr_provider.sandboxes.processes import ENVIRONMENT, belonging, end_all, remove_shared_memory
+from airflow_dr_provider.sandboxes.room import require_room
 
 KIND = "process"
 
