@@ -1,4 +1,4 @@
-"""Are heaps and B-trees sound inside?"""
+"""Heaps and B-trees, sound inside or not."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ async def _capture(
         cursor = await connection.execute("SELECT current_database()")
         name = str((await cursor.fetchone() or ("",))[0])
         cursor = await connection.execute(DEPENDENCIES.encode(), {"next": next_transaction})
-        dependencies: dict[str, int] = dict(await cursor.fetchall())  # type: ignore[arg-type]
+        dependencies: dict[str, int] = dict(await cursor.fetchall())
         objects: list[SchemaObject] = []
         for kind in kinds:
             cursor = await connection.execute(QUERIES[kind].encode())

@@ -120,7 +120,7 @@ def _time(text: str) -> LabelTime | None:
     if match is None:
         return None
     try:
-        local = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007: the zone is read beside it
+        local = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007 - the zone is read beside it
     except ValueError:
         return None
     if not 1970 < local.year < 9000:

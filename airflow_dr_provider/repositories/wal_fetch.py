@@ -15,6 +15,7 @@ from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.wal_decode import Place, undecodable
 from airflow_dr_provider.repositories.wal_search import places_of
 
+
 async def fetch(
     listing: ArchiveListing, dump: WalDump, coordinate: RestoreCoordinate, destination: Path, *, start: Lsn | None = None
 ) -> WalReport:

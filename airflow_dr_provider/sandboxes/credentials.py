@@ -80,7 +80,7 @@ async def create_roles(
             )
         )
         for name in session_settings(major):
-            # This session has them all from its options. Written out, an empty list of libraries would be kept as one empty name.
+            # This session has them all from its options. Written out, an empty list would be kept as one empty name.
             await connection.execute(sql.SQL("ALTER ROLE {} SET {} FROM CURRENT").format(user, sql.Identifier(name)))
     admin, smoke = (sql.Identifier(credentials[role].user) for role in ("admin", "smoke"))
     await connection.execute(sql.SQL("ALTER ROLE {} SET search_path = {}").format(admin, sql.SQL(SAFE_PATH)))

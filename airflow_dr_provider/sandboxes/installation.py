@@ -26,7 +26,8 @@ def usable(programs: Programs, place: Place, account: Account, way: Way) -> Prog
         return programs
     if not programs.trees:
         raise ConfigurationError(
-            f"The account {account.name} can't run {server}. Make it readable for everybody, or name another account in sandbox.account."
+            f"The account {account.name} can't run {server}. Make it readable for everybody, or name another account "
+            "in sandbox.account."
         )
     copied = programs.copied_to(place.root / "programs")
     if not _open(copied):
@@ -60,7 +61,7 @@ def _open(programs: Programs) -> bool:
 
 def _open_up(tree: Path) -> None:
     for folder, _, files in os.walk(tree):
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o755)  # noqa: S103 - programs, for another account to run  # noqa: S103 — programs, in a directory that goes with the sandbox
         for name in files:
             path = os.path.join(folder, name)
             if not os.path.islink(path):

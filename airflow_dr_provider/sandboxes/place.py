@@ -178,7 +178,8 @@ class Place:
             (self.root / MARKER).write_text(f"sandbox {self.name}\n")
             return
         raise ConfigurationError(
-            f"{self.root} is there and is no sandbox of this account's drills. Look at it, move it away, or choose another work folder.",
+            f"{self.root} is there and is no sandbox of this account's drills. Look at it, move it away, or choose another "
+            "work folder.",
             code="WORKDIR_UNUSABLE",
         )
 

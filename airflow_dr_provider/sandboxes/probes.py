@@ -23,8 +23,8 @@ async def attempt(
 ) -> ProbeResult:
     """Try one address from where the server is, as the account that it runs under.
 
-    A port or a socket's folder is asked with ``pg_isready`` (exit codes 0 accepting, 1 rejecting: reached; 2: no answer); a name
-    without a port is looked up.
+    A port or a socket's folder is asked with ``pg_isready`` (exit codes 0 accepting, 1 rejecting: reached; 2: no answer); a
+    name without a port is looked up.
     """
     command, answers = _command(programs, probe)
     if not command:
