@@ -106,6 +106,9 @@ async def _ask(connection: Connection, test: SmokeTest) -> CheckResult:
 
 
 def _judge(test: SmokeTest, cursor: psycopg.AsyncCursor[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]) -> CheckResult:
+    if not rows:
+        # A streamed result without a row has no description either, so a SELECT and a command look alike here.
+        return _answer(test, Verdict.FAILED, "SMOKE_FAILED", "Answered no row.")
     columns = cursor.description
     if not columns:
         return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", "It returns no row at all; a smoke test is a SELECT.")
@@ -115,9 +118,9 @@ def _judge(test: SmokeTest, cursor: psycopg.AsyncCursor[tuple[Any, ...]], rows: 
         return _answer(
             test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", "It returned more than one row; which one counts can't be said."
         )
-    if rows and rows[0][0] is True:
+    if rows[0][0] is True:
         return _answer(test, Verdict.PASSED, None, "Answered true.", proves_data=True)
-    said = "no row" if not rows else "NULL" if rows[0][0] is None else "false"
+    said = "NULL" if rows[0][0] is None else "false"
     return _answer(test, Verdict.FAILED, "SMOKE_FAILED", f"Answered {said}.")
 
 

@@ -43,7 +43,7 @@ class SegmentIndex:
 
     def last_between(self, timeline: int, first: int, last: int) -> int | None:
         """The last segment from *first* to *last*, both included; None when there is none."""
-        firsts = self._firsts.get(timeline, [])
+        firsts = self._firsts.get(timeline, []) if first <= last else []
         index = bisect_right(firsts, last) - 1
         if index < 0 or self._lasts[timeline][index] < first:
             return None

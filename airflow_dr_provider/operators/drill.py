@@ -42,7 +42,7 @@ class StartDrillOperator(DrillOperator):
         if reason:
             self.log.info("triggered by hand: %s", reason)
         with judged(), self.hook().services() as services:
-            self.run(close_abandoned(services, self.spec, keep=self.drill_run_id))
+            self.run(close_abandoned(services, self.spec, keep=self.drill_run_id, dag_id=dag_id))
             drill = self.run(
                 Drill.begin(
                     services,

@@ -20,6 +20,7 @@ _POSITION = re.compile(r"([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}) \(file ([0-9A-F]{24
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (\S+)")
 _OFFSET = re.compile(r"([+-])(\d\d)(?::?(\d\d))?")
 _QUARTER = 15 * 60
+_OFFSETS = range(-12 * 3600, 14 * 3600 + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class LabelTime:
         if not_after is None:
             return None
         quarters = -int((not_after - self.local.replace(tzinfo=UTC)).total_seconds() // _QUARTER)
+        if quarters * _QUARTER not in _OFFSETS:
+            return None  # that was no quarter of an hour: no zone lies so far from UTC
         return (self.local - timedelta(seconds=quarters * _QUARTER)).replace(tzinfo=UTC)
 
 

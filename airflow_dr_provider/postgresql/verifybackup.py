@@ -6,6 +6,7 @@ Python has no fast CRC-32C, which is what ``pg_basebackup`` writes by default; t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from airflow_dr_provider.domain.reports import BackupFault
@@ -41,13 +42,25 @@ def parse_faults(text: str) -> tuple[BackupFault, ...]:
     return tuple(faults)
 
 
-async def verify_backup(programs: Programs, directory: Path, manifest: Path) -> tuple[BackupFault, ...]:
+async def verify_backup(
+    programs: Programs, directory: Path, manifest: Path, *, left_out: Iterable[str] = ()
+) -> tuple[BackupFault, ...]:
     """Compare sizes and checksums of every file in *directory*; WAL is left to :mod:`~.waldump`.
 
+    :param left_out: paths that the manifest lists and that were not restored on purpose.
     :return: what is wrong; empty only when the program ended with success.
     :raises BackupError: when it failed and did not say why.
     """
-    done = await run([programs.path("pg_verifybackup"), "-n", "-m", str(manifest), str(directory)])
+    done = await run(
+        [
+            programs.path("pg_verifybackup"),
+            "-n",
+            *(f"--ignore={path}" for path in left_out),
+            "-m",
+            str(manifest),
+            str(directory),
+        ]
+    )
     if done.code == 0:
         return ()
     faults = parse_faults(done.err)

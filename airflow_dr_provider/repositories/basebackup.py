@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,33 @@ from airflow_dr_provider.postgresql.command import run
 from airflow_dr_provider.postgresql.manifest import NAME as MANIFEST
 from airflow_dr_provider.postgresql.manifest import Manifest, read_manifest
 from airflow_dr_provider.postgresql.programs import Programs, find_programs
+from airflow_dr_provider.postgresql.verifybackup import verify_backup
 from airflow_dr_provider.postgresql.waldump import WalDump
+from airflow_dr_provider.postgresql.walheader import WalHeader
 from airflow_dr_provider.repositories.archive import (
     ArchiveFile,
     ArchiveListing,
     find_segment_size,
     list_archive,
     read_archive,
+    read_header,
     read_labels,
 )
 from airflow_dr_provider.repositories.basebackup_catalog import KIND, Found, entries, list_backups, read_backup
 from airflow_dr_provider.repositories.halting import in_thread
-from airflow_dr_provider.repositories.materialise import copy_plain, empty, link_tablespace, unpack_tars
+from airflow_dr_provider.repositories.materialise import (
+    TABLESPACE_MAP,
+    copy_plain,
+    empty,
+    link_tablespace,
+    settle,
+    tablespaces_of,
+    unpack_tars,
+)
+from airflow_dr_provider.repositories.own_wal import own_wal_faults
 from airflow_dr_provider.repositories.verification import structure_faults, verify_tree
 from airflow_dr_provider.repositories.wal_fetch import fetch
-from airflow_dr_provider.repositories.wal_search import WalSearch, places_of
+from airflow_dr_provider.repositories.wal_search import Place, WalSearch, places_of
 
 
 class BaseBackupRepository:
@@ -88,7 +99,9 @@ class BaseBackupRepository:
         listing = await in_thread(list_archive, self.archive)
         await in_thread(self._add_own_wal, catalog, listing)
         size = catalog.archive.segment_size
-        return WalSearch(listing=listing, dump=WalDump(self._programs(catalog)), places=places_of(path), segment_size=size)
+        places = places_of(path)
+        programs = await in_thread(self._programs, catalog, listing, places)
+        return WalSearch(listing=listing, dump=WalDump(programs), places=places, segment_size=size)
 
     def _add_own_wal(self, catalog: Catalog, listing: ArchiveListing) -> None:
         """Let segments that only a plain backup itself holds be found, too."""
@@ -100,8 +113,13 @@ class BaseBackupRepository:
                 if name not in listing.segments and path.is_file():
                     listing.segments[name] = ArchiveFile(path, path.stat().st_size, "")
 
-    def _programs(self, catalog: Catalog) -> Programs:
-        """The programs that read this archive's WAL: those of the version that most sound backups have, the newest first."""
+    def _programs(self, catalog: Catalog, listing: ArchiveListing, places: Sequence[Place]) -> Programs:
+        """The programs that read this WAL: of the version that its header tells, else of the one that most backups have."""
+        for place in places[-1:]:
+            file = listing.segment(*place, catalog.archive.segment_size)
+            header = read_header(file) if file is not None else None
+            if isinstance(header, WalHeader) and header.major is not None:
+                return find_programs(header.major)
         versions = Counter(backup.server_version for backup in catalog.backups if backup.server_version and not backup.flaws)
         if not versions:
             raise RepositoryError(
@@ -154,7 +172,14 @@ class BaseBackupRepository:
                 await in_thread(copy_plain, found.path, destination)
         except BackupError as error:
             return FileReport(faults=(BackupFault(code=error.code, path="", detail=error.message),))
-        return await verify_tree(root, _without_map(manifest) if found.tars else manifest, path, programs)
+        left_out = () if root == found.path else (TABLESPACE_MAP,)
+        report = await verify_tree(root, manifest, path, programs, left_out=left_out)
+        if report.faults:
+            return report
+        listing = await in_thread(list_archive, self.archive)
+        size = await in_thread(find_segment_size, listing)
+        faults = await own_wal_faults(WalDump(programs), manifest, root / "pg_wal", listing, size)
+        return report.model_copy(update={"faults": faults, "verified": report.verified and not faults})
 
     async def _structure(self, root: Path, manifest: Manifest) -> FileReport:
         faults = await in_thread(structure_faults, root, manifest)
@@ -179,23 +204,24 @@ class BaseBackupRepository:
                 if found.tars:
                     shutil.copy2(found.path / MANIFEST, place / MANIFEST)
                 members.append(place if found.tars else found.path)
-            await self._run_combine(programs, members, destination)
+            reports.append(await self._run_combine(programs, members, destination))
         finally:
             await in_thread(shutil.rmtree, scratch, ignore_errors=True)
         return _together(reports)
 
-    async def _run_combine(self, programs: Programs, members: list[Path], destination: Path) -> None:
+    async def _run_combine(self, programs: Programs, members: list[Path], destination: Path) -> FileReport:
+        """One cluster of verified members; what was written is compared with the manifest that came with it.
+
+        :param members: plain backups, the full one first.
+        """
+        for member in members:
+            await in_thread(_absolute_links, member)
         mapping: list[str] = []
-        oids: list[str] = []
         tablespaces = members[-1] / "pg_tblspc"
         for entry in sorted(tablespaces.iterdir()) if tablespaces.is_dir() else ():
             if entry.is_symlink():
                 place = link_tablespace(destination, entry.name)
-                mapping += [
-                    "-T",
-                    f"{entry.readlink() if entry.readlink().is_absolute() else entry.resolve()}={place.resolve()}",
-                ]
-                oids.append(entry.name)
+                mapping += ["-T", f"{_escaped(entry.readlink())}={_escaped(place.absolute())}"]
         await in_thread(shutil.rmtree, destination)
         destination.mkdir(mode=0o700)
         done = await run([programs.path("pg_combinebackup"), "--no-sync", "-o", str(destination), *mapping, *map(str, members)])
@@ -204,10 +230,9 @@ class BaseBackupRepository:
                 f"pg_combinebackup could not put {members[-1].name} and what it builds on together: {done.last_words}.",
                 code="BACKUP_COMBINE_FAILED",
             )
-        for oid in oids:
-            link_tablespace(destination, oid)
-        for name in (MANIFEST, "tablespace_map"):
-            (destination / name).unlink(missing_ok=True)
+        faults = await verify_backup(programs, destination, destination / MANIFEST)
+        await in_thread(settle, destination)
+        return FileReport(verified=not faults, faults=faults)
 
     async def fetch_wal(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> WalReport:
         """Write the coordinate's WAL, decoded."""
@@ -216,9 +241,18 @@ class BaseBackupRepository:
         return await fetch(listing, WalDump(find_programs(coordinate.server_version)), coordinate, destination, start=start)
 
 
-def _without_map(manifest: Manifest) -> Manifest:
-    """A tar backup's manifest without the file that is left out on purpose, so that it isn't missed."""
-    return replace(manifest, files=tuple(file for file in manifest.files if file.path != "tablespace_map"))
+def _absolute_links(member: Path) -> None:
+    """Tablespaces of an unpacked backup by links that pg_combinebackup takes: it refuses relative ones."""
+    beside = tablespaces_of(member)
+    for entry in beside.iterdir() if beside.is_dir() else ():
+        link = member / "pg_tblspc" / entry.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(entry.absolute())
+
+
+def _escaped(path: Path) -> str:
+    """A path for ``--tablespace-mapping``, which splits at the first bare equals sign."""
+    return str(path).replace("=", "\\=")
 
 
 def _inside(report: FileReport, identifier: str) -> FileReport:

@@ -22,6 +22,8 @@ _WRITERS = 2
 _LEFT_OUT = frozenset(
     {NAME, TEMPORARY_NAME, "postmaster.pid", "postmaster.opts", "recovery.signal", "standby.signal", "postgresql.auto.conf"}
 )
+# From it a server would make links to where production's tablespaces lie.
+TABLESPACE_MAP = "tablespace_map"
 
 
 def tablespaces_of(destination: Path) -> Path:
@@ -52,6 +54,18 @@ def link_tablespace(destination: Path, oid: str) -> Path:
     return place
 
 
+def settle(destination: Path) -> None:
+    """Make of what another program wrote what this module writes: no orders to the server, tablespaces beside the directory."""
+    for name in (*_LEFT_OUT, TABLESPACE_MAP):
+        (destination / name).unlink(missing_ok=True)
+    tablespaces = destination / "pg_tblspc"
+    for entry in sorted(tablespaces.iterdir()) if tablespaces.is_dir() else ():
+        if entry.is_dir() and not entry.is_symlink():
+            tablespaces_of(destination).mkdir(mode=0o700, exist_ok=True)
+            entry.rename(tablespaces_of(destination) / entry.name)
+        link_tablespace(destination, entry.name)
+
+
 # -- plain -------------------------------------------------------------------------------------------------------------
 def copy_plain(source: Path, destination: Path) -> int:
     """Copy a plain backup.
@@ -75,7 +89,10 @@ def _plan(source: Path, destination: Path, jobs: list[tuple[Path, Path]], *, top
     for entry in sorted(os.scandir(source), key=lambda found: found.name):
         check_halt()
         target = destination / entry.name
-        if top and entry.name in _LEFT_OUT:
+        if top and entry.name in (*_LEFT_OUT, TABLESPACE_MAP):
+            continue
+        if top and entry.name == "pg_tblspc":
+            target.mkdir(mode=0o700, exist_ok=True)  # what lies in it is a tablespace, as a link or, copied so, as a folder
             continue
         if entry.is_symlink() and not (top and entry.name == "pg_wal"):
             continue
@@ -136,7 +153,7 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, desti
         return 0
     if not safe_path(name):
         raise BackupError(f"{path} holds {member.name!r}, which lies outside of a backup.", code="BACKUP_UNREADABLE")
-    if top and (name in _LEFT_OUT or name == "tablespace_map"):
+    if top and (name in _LEFT_OUT or name == TABLESPACE_MAP):
         return 0
     target = destination / name
     if member.isdir():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -56,11 +57,15 @@ def structure_faults(root: Path, manifest: Manifest) -> tuple[BackupFault, ...]:
     return tuple(sorted(faults, key=lambda fault: (fault.code, fault.path)))
 
 
-async def verify_tree(root: Path, manifest: Manifest, manifest_path: Path, programs: Programs) -> FileReport:
+async def verify_tree(
+    root: Path, manifest: Manifest, manifest_path: Path, programs: Programs, *, left_out: Collection[str] = ()
+) -> FileReport:
     """Read every byte of a data directory and compare it with its manifest.
 
     :param manifest_path: the manifest's file, for ``pg_verifybackup``.
+    :param left_out: paths that it lists and that were not restored on purpose.
     """
+    manifest = replace(manifest, files=tuple(file for file in manifest.files if file.path not in left_out))
     faults = await in_thread(structure_faults, root, manifest)
     wanted = [file for file in manifest.files if file.path not in PASSED_OVER and not file.path.startswith("pg_wal/")]
     size = sum(file.size for file in wanted)
@@ -69,7 +74,7 @@ async def verify_tree(root: Path, manifest: Manifest, manifest_path: Path, progr
     hashed = [file for file in wanted if file.algorithm.startswith("SHA")]
     faults = await in_thread(_hash_all, root, hashed)
     if not faults and any(file.algorithm == "CRC32C" for file in wanted):
-        faults = await verify_backup(programs, root, manifest_path)
+        faults = await verify_backup(programs, root, manifest_path, left_out=left_out)
     verified = all(file.algorithm for file in wanted)
     return FileReport(files=len(wanted), bytes_read=size, verified=verified and not faults, faults=faults)
 

@@ -77,23 +77,19 @@ async def _walk(
         contiguous = index > 0 and places[index - 1][1] + 1 == place[1]
         if not contiguous:
             reached = None
-        if reached is not None and (reached > target or reached >= ends):
-            if reached > target:
-                return found
+        if reached is not None and reached > target:
+            return found
+        if reached is not None and reached >= ends:
             continue
-        if piece.end is None or piece.start is None:
-            if begins > target:
-                return found
+        if begins > target:
+            return found
+        if piece.start is None or piece.end is None or not _follows(reached, piece.start, begins):
             found.append(_damage(place, piece, reached or begins))
             reached = None
             continue
-        if reached is not None and reached > begins and not _follows(reached, piece.start):
-            found.append(_damage(place, piece, reached))
-            reached = None
-            continue
-        if piece.end > target or piece.end >= ends:
-            if piece.end > target:
-                return found
+        if piece.end > target:
+            return found
+        if piece.end >= ends:
             reached = piece.end
             continue
         following = index + 1 < len(places) and places[index + 1][1] == place[1] + 1
@@ -107,8 +103,14 @@ async def _walk(
     return found
 
 
-def _follows(end: Lsn, start: Lsn) -> bool:
-    """Whether a record starts right behind another: at once, or behind the header of a page that the other just filled."""
+def _follows(end: Lsn | None, start: Lsn, begins: Lsn | None = None) -> bool:
+    """Whether a record starts right behind another: at once, or behind the header of a page that the other just filled.
+
+    :param end: where the other ends; None when that is not known.
+    :param begins: where the record's segment begins: an end at or before that says nothing about the start.
+    """
+    if end is None or (begins is not None and end <= begins):
+        return True
     return start == end or (end % PAGE == 0 and end < start <= end + LENGTH)
 
 

@@ -21,6 +21,7 @@ from airflow_dr_provider.sandboxes.isolation import Enclosure, Way, furnish, str
 from airflow_dr_provider.sandboxes.place import Place
 from airflow_dr_provider.sandboxes.processes import ENVIRONMENT, belonging, end_all, remove_shared_memory
 from airflow_dr_provider.sandboxes.room import require_room
+from airflow_dr_provider.sandboxes.settling import settled
 
 KIND = "process"
 
@@ -92,11 +93,11 @@ class ProcessSandbox:
         :raises ConfigurationError: ``PROGRAMS_NOT_FOUND`` or ``WORKDIR_UNUSABLE``.
         """
         place = self._place(handle)
-        notes = await asyncio.to_thread(place.notes) if place.ours else {}
+        notes = await settled(place.notes) if place.ours else {}
         if "way" not in notes:
             account = unprivileged_account(self._settings.account)
-            programs = await asyncio.to_thread(find_programs, coordinate.server_version, told=self._settings.bin)
-            await asyncio.to_thread(require_room, place, coordinate)
+            programs = await settled(find_programs, coordinate.server_version, told=self._settings.bin)
+            await settled(require_room, place, coordinate)
             try:
                 notes = await self._furnish(place, account, programs)
             except BaseException:
@@ -113,15 +114,15 @@ class ProcessSandbox:
         return handle.model_copy(update={"details": details})
 
     async def _furnish(self, place: Place, account: Account, programs: Programs) -> dict[str, Any]:
-        await asyncio.to_thread(place.make, account)
+        await settled(place.make, account)
         way, missing = await self._way(place, account)
         if not way.has_mount and not can_reach(account, place.data):
             raise ConfigurationError(
-                f"The account {account.name}, under which PostgreSQL runs, can't enter {place.workdir}. Name a work folder with "
-                "--workdir or AIRFLOW_DR_WORKDIR that everybody may enter, say one under /var/tmp.",
+                f"The account {account.name}, under which PostgreSQL runs, can't enter {place.workdir}. Name a work folder "
+                "with --workdir or AIRFLOW_DR_WORKDIR that everybody may enter, say one under /var/tmp.",
                 code="WORKDIR_UNUSABLE",
             )
-        programs = await asyncio.to_thread(usable, programs, place, account, way)
+        programs = await settled(usable, programs, place, account, way)
         report = IsolationReport(wanted=self._settings.isolation, reached=way.reached, missing=missing)
         return place.note(
             way=way.value,
@@ -141,8 +142,8 @@ class ProcessSandbox:
         way, missing = await strongest(place, account, root=os.geteuid() == 0, environment=marks)
         if wanted == "required" and not way.has_mount:
             raise SandboxError(
-                f"This machine doesn't let network and mount namespaces be made, and the tier requires them ({missing}). Run it as "
-                "root or where user namespaces are allowed, or set sandbox.isolation to preferred.",
+                f"This machine doesn't let network and mount namespaces be made, and the tier requires them ({missing}). "
+                "Run it as root or where user namespaces are allowed, or set sandbox.isolation to preferred.",
                 code="ISOLATION_UNAVAILABLE",
                 facts={"missing": missing},
             )
@@ -167,12 +168,12 @@ class ProcessSandbox:
 
     async def alive(self, handle: SandboxHandle) -> bool:
         """Whether the server still runs: that very process, not another one that got its id."""
-        return await asyncio.to_thread(server.find, self._place(handle)) is not None
+        return await settled(server.find, self._place(handle)) is not None
 
     async def log_tail(self, handle: SandboxHandle, lines: int = 40) -> str:
         """The end of the server's log, the sandbox's passwords taken out; "" when there is none."""
         place = self._place(handle)
-        return credentials.redacted(place, await asyncio.to_thread(server.log_end, place, lines))
+        return credentials.redacted(place, await settled(server.log_end, place, lines))
 
     # -- recovering ----------------------------------------------------------------------------------------------------
     async def recover(self, handle: SandboxHandle, coordinate: RestoreCoordinate) -> tuple[SandboxHandle, Recovery]:
@@ -206,7 +207,7 @@ class ProcessSandbox:
         known = credentials.load(place)
         if known is None:
             raise SandboxError(f"The sandbox {handle.name} has no server that was recovered.", code="SANDBOX_LOST")
-        running = await asyncio.to_thread(server.find, place)
+        running = await settled(server.find, place)
         if running is None:
             raise SandboxError(f"The restored server of {handle.name} doesn't run any more.", code="SERVER_DIED")
         user = known[role]
@@ -223,7 +224,7 @@ class ProcessSandbox:
     async def probe(self, handle: SandboxHandle, probes_: Sequence[Probe]) -> tuple[ProbeResult, ...]:
         """Try to get out, from inside: in the server's namespaces, as its account."""
         place, notes = self._present(handle)
-        running = await asyncio.to_thread(server.find, place)
+        running = await settled(server.find, place)
         if running is None:
             detail = "the server doesn't run, so nothing can be tried from inside"
             return tuple(ProbeResult(label=probe.label, reached=None, detail=detail) for probe in probes_)
@@ -238,10 +239,10 @@ class ProcessSandbox:
         :return: what is still there, in words; empty when all is gone, also when nothing was there.
         """
         place = self._place(handle)
-        segment, uid = await asyncio.to_thread(_shared_memory, place)
+        segment, uid = await settled(_shared_memory, place)
         left = [f"process {running.pid} ({running.command})" for running in await end_all(place.root)]
         if segment is not None and not left:
-            await asyncio.to_thread(remove_shared_memory, segment, uid)
+            await settled(remove_shared_memory, segment, uid)
         if place.exists and not place.ours and not _is_empty(place.root):
             return (
                 *left,
@@ -250,10 +251,10 @@ class ProcessSandbox:
         if left:
             return tuple(left)
         try:
-            await asyncio.to_thread(place.remove)
+            await settled(place.remove)
         except OSError as error:
             left.append(f"{error.filename or place.root}: {error.strerror}")
-        left += [f"process {running.pid} ({running.command})" for running in await asyncio.to_thread(belonging, place.root)]
+        left += [f"process {running.pid} ({running.command})" for running in await settled(belonging, place.root)]
         left += [f"mount at {point}" for point in _mounts(place.root)]
         if place.exists and not left:
             left.append(f"directory {place.root}")

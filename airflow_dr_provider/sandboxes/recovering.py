@@ -1,12 +1,11 @@
-"""Restored files become an open server of the sandbox's own: prepare, start, replay, take the keys, however often it is cut off.
+"""Restored files become an open server of the sandbox's own: prepare, start, replay, take the keys.
 
-What was done is noted, so that the next call goes on where the last one was killed: files are prepared once, a running server
+It may be cut off anywhere. What was done is noted, so that the next call goes on where the last one was killed: files are prepared once, a running server
 is taken over, a dead one is started again, and an open one with its own roles is only looked up.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from airflow_dr_provider.sandboxes.isolation import Enclosure
 from airflow_dr_provider.sandboxes.place import Place, write
 from airflow_dr_provider.sandboxes.processes import boot, clock, end_all
 from airflow_dr_provider.sandboxes.replay import Door, ObstacleError, to_target
+from airflow_dr_provider.sandboxes.settling import settled
 
 _STARTS = 12
 """So often may a start teach what the next one has to be given."""
@@ -43,7 +43,7 @@ async def recover(
         )
     if not notes.get("prepared"):
         await _prepare(place, enclosure, programs, coordinate, libraries)
-    elif notes.get("recovery") is None and await asyncio.to_thread(_opened_and_ended, place):
+    elif notes.get("recovery") is None and await settled(_opened_and_ended, place):
         raise SandboxError(
             f"The server of {place.name} ended just after it was opened. Restore its files again.", code="SANDBOX_LOST"
         )
@@ -70,7 +70,7 @@ async def _prepare(
         # Noted before the backup's configuration is removed: a preparation that is cut off begins again.
         preloaded = list(settings.wanted_libraries(place.data, libraries))
         place.note(libraries=preloaded)
-    await asyncio.to_thread(files.prepare, place, enclosure.account, major=coordinate.server_version)
+    await settled(files.prepare, place, enclosure.account, major=coordinate.server_version)
     control = await settings.control_data(programs, place.data)
     block_size = int(control["Database block size"])
     place.note(
@@ -97,7 +97,7 @@ async def _replay(place: Place, enclosure: Enclosure, programs: Programs, coordi
             _overcome(place, enclosure.account, error.obstacle)
             continue
         except ProcessLookupError:
-            log = await asyncio.to_thread(server.log_since_start, place)
+            log = await settled(server.log_since_start, place)
             raise failure(log, target=str(coordinate.target.lsn)) from None
         return running
     raise BackupError(

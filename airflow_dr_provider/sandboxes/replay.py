@@ -261,7 +261,8 @@ async def _assert_alone(connection: client.Connection, settings: dict[str, str])
     if settings.get("archive_command") not in ("", "(disabled)"):
         wrong["archive_command"] = settings.get("archive_command", "")
     cursor = await connection.execute(
-        "SELECT count(*) FILTER (WHERE backend_type IN ('walreceiver', 'walsender', 'archiver', 'logical replication worker')), "
+        "SELECT count(*) FILTER (WHERE backend_type IN "
+        "('walreceiver', 'walsender', 'archiver', 'logical replication launcher', 'logical replication worker')), "
         "(SELECT count(*) FROM pg_catalog.pg_replication_slots) FROM pg_catalog.pg_stat_activity"
     )
     row: tuple[Any, ...] = await cursor.fetchone() or (0, 0)

@@ -39,8 +39,9 @@ async def refuse_outside(programs: Programs, *folders: Path, segment_size: int) 
 def _refuse(locations: tuple[str, ...]) -> None:
     if locations:
         raise SandboxError(
-            f"The WAL up to the target makes a tablespace at {locations[0]}, and this sandbox sees the host's own folders: replayed "
-            "here it could empty what lies there. Run this tier where mount namespaces are possible (sandbox.isolation: required).",
+            f"The WAL up to the target makes a tablespace at {locations[0]}, and this sandbox sees the host's own folders: "
+            "replayed here it could empty what lies there. Run this tier where mount namespaces are possible "
+            "(sandbox.isolation: required).",
             code="ISOLATION_UNAVAILABLE",
             facts={"locations": list(locations)},
         )
