@@ -1,7 +1,8 @@
 """Restored files become an open server of the sandbox's own: prepare, start, replay, take the keys.
 
-It may be cut off anywhere. What was done is noted, so that the next call goes on where the last one was killed: files are prepared once, a running server
-is taken over, a dead one is started again, and an open one with its own roles is only looked up.
+It may be cut off anywhere. What was done is noted, so that the next call goes on where the last one was killed: files are
+prepared once, a running server is taken over, a dead one is started again, and an open one with its own roles is only looked
+up.
 """
 
 from __future__ import annotations
