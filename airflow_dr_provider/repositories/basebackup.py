@@ -203,6 +203,7 @@ class BaseBackupRepository:
                     return _together(reports)
                 if found.tars:
                     shutil.copy2(found.path / MANIFEST, place / MANIFEST)
+                    _absolute_links(place)
                 members.append(place if found.tars else found.path)
             reports.append(await self._run_combine(programs, members, destination))
         finally:
@@ -214,8 +215,6 @@ class BaseBackupRepository:
 
         :param members: plain backups, the full one first.
         """
-        for member in members:
-            await in_thread(_absolute_links, member)
         mapping: list[str] = []
         tablespaces = members[-1] / "pg_tblspc"
         for entry in sorted(tablespaces.iterdir()) if tablespaces.is_dir() else ():
