@@ -33,7 +33,7 @@ def lint(paths: tuple[Path, ...], as_json: bool) -> None:
             if not as_json:
                 click.echo(f"ok {path}")
     if not found and not as_json:
-        click.echo(f"airflow-dr: no YAML file in {', '.join(map(str, paths))}", err=True)
+        click.echo(f"airflow-dr: no spec (*.yaml, *.yml) in {', '.join(map(str, paths))}", err=True)
     if as_json:
         click.echo(json.dumps(results, indent=2))
     sys.exit(0 if found and all(result["ok"] for result in results) else 2)

@@ -25,11 +25,13 @@ def parse_duration(value: Any) -> timedelta:
     elif isinstance(value, str):
         match = _SHORT.fullmatch(value) or (_ISO.fullmatch(value) if not value.endswith("T") else None)
         if match is None or not any(match.groups()):
-            raise ValueError(f"{value!r} is no duration; write 30m, 1h30m, 7d or PT1H")
+            shown = value if len(value) <= 40 else value[:37] + "..."
+            raise ValueError(f"{shown!r} is no duration; write 30m, 1h30m, 7d or PT1H")
         parts = zip(match.groups(), _UNITS.values(), strict=True)
         found = timedelta(seconds=sum(int(number) * seconds for number, seconds in parts if number))
     else:
-        raise ValueError(f"{value!r} is no duration; give it a unit: 30m, 1h30m, 7d or PT1H")
+        unit = f"{value} has no unit; write {value}m" if type(value) in (int, float) else "is no duration; write 30m"
+        raise ValueError(f"{unit}, or another duration like 1h30m, 7d or PT1H")
     if found <= timedelta(0):
         raise ValueError("a duration has to be longer than nothing")
     if found > LONGEST:

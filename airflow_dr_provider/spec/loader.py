@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from airflow_dr_provider.errors import SpecError
+from airflow_dr_provider.spec.base import IN_WORDS
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.repository import REPOSITORY_KINDS
 from airflow_dr_provider.spec.sandbox import SANDBOX_KINDS
 from airflow_dr_provider.spec.yaml_nodes import LARGEST, Document, Problem, read_document
 
 SUFFIXES = (".yaml", ".yml")
+_MOST_PROBLEMS = 100
+_LONGEST_MESSAGE = 500
 
 
 def load_spec(path: Path) -> DrillSpec:
@@ -27,16 +31,21 @@ def load_spec(path: Path) -> DrillSpec:
     :raises SpecError: naming every problem, one a line.
     """
     try:
+        mode = path.stat().st_mode
+        # A pipe or a device would be waited for, or never end.
+        if not stat.S_ISREG(mode):
+            what = "folder" if stat.S_ISDIR(mode) else "pipe, socket or device"
+            raise _file_error(path, f"is a {what}; name the YAML file of a drill.")
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
-    except IsADirectoryError:
-        raise SpecError(f"{path}: is a folder; name the YAML file of a drill.") from None
     except OSError as error:
-        raise SpecError(f"{path}: can't be read: {error.strerror}.") from None
+        raise _file_error(path, f"can't be read: {error.strerror}. Name the YAML file of a drill.") from None
+    except ValueError:
+        raise _file_error(path, "is no file's name. Name the YAML file of a drill.") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: is no text in UTF-8 (byte {error.start}).") from None
+        raise _file_error(path, f"is no text in UTF-8 (byte {error.start}); save it as UTF-8.") from None
     return load_text(text, source=str(path), base=path.absolute().parent)
 
 
@@ -48,26 +57,34 @@ def load_text(text: str, *, source: str, base: Path) -> DrillSpec:
     :raises SpecError: naming every problem, one a line.
     """
     document = read_document(text)
-    if not document.problems and not isinstance(document.value, dict):
+    if not document.broken and not isinstance(document.value, dict):
+        document.broken = True
         document.problems.append(Problem(document.lines.get((), 1), (), "has to be a mapping; it begins with version: 1"))
-    if document.problems:
+    if document.broken:
         raise _error(source, document.problems)
     try:
         spec = DrillSpec.model_validate(document.value)
     except ValidationError as error:
-        raise _error(source, _problems(error, document)) from None
+        raise _error(source, [*document.problems, *_problems(error, document)]) from None
+    if document.problems:
+        raise _error(source, document.problems)
     return _absolute(spec, base)
 
 
 def find_specs(paths: Iterable[Path]) -> list[Path]:
-    """The YAML files that paths name; a folder stands for those in it and below, sorted."""
-    found: list[Path] = []
+    """The YAML files that paths name, each once; a folder stands for those in it and below, sorted.
+
+    Folders whose name begins with a dot are passed over: a mounted ConfigMap keeps every file a second time in one.
+    """
+    found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            found.extend(sorted(entry for entry in path.rglob("*") if entry.suffix in SUFFIXES and entry.is_file()))
+            inside = (entry for entry in path.rglob("*") if entry.suffix in SUFFIXES and entry.is_file())
+            visible = (entry for entry in inside if not any(part.startswith(".") for part in entry.relative_to(path).parts))
+            found.update(dict.fromkeys(sorted(visible)))
         else:
-            found.append(path)
-    return found
+            found[path] = None
+    return list(found)
 
 
 # -- snapshots ---------------------------------------------------------------------------------------------------------
@@ -110,9 +127,17 @@ def _absolute(spec: DrillSpec, base: Path) -> DrillSpec:
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
+def _file_error(path: Path, message: str) -> SpecError:
+    return SpecError(f"{path}: {message}", facts={"problems": [{"line": 0, "path": "", "message": message}]})
+
+
 def _error(source: str, problems: Iterable[Problem]) -> SpecError:
     ordered = sorted(problems, key=lambda problem: (problem.line, [str(part) for part in problem.path]))
+    rest = len(ordered) - _MOST_PROBLEMS
+    ordered = ordered[:_MOST_PROBLEMS]
     lines = [_line(source, problem) for problem in ordered]
+    if rest > 0:
+        lines.append(f"{source}: and {rest} more")
     facts = [{"line": p.line, "path": dotted(p.path), "message": p.message} for p in ordered]
     return SpecError("\n".join(lines), facts={"problems": facts})
 
@@ -127,22 +152,24 @@ def dotted(path: tuple[str | int, ...]) -> str:
     """A place in a document: ``tiers[1].sandbox.kind``."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+            continue
+        key = part if part.isprintable() and len(part) <= 60 else _short(part)
+        text += f".{key}" if text else key
     return text
 
 
 def _problems(error: ValidationError, document: Document) -> list[Problem]:
     found: dict[tuple[tuple[str | int, ...], str], Problem] = {}
-    entries = error.errors(include_url=False)
-    wrong_words = {_real(tuple(entry["loc"]), document) for entry in entries if entry["type"] == "literal_error"}
-    for entry in entries:
+    for number, entry in enumerate(error.errors(include_url=False)):
         path = _real(tuple(entry["loc"]), document)
-        # A choice between a word and a mapping complains twice, and a list whose entries are wrong seems empty as well.
-        if (entry["type"] == "model_type" and path in wrong_words) or (entry["type"] == "too_short" and entry["input"]):
+        # A list whose entries are wrong seems empty as well.
+        if entry["type"] == "too_short" and entry["input"]:
             continue
-        message = _message(entry, path, document)
-        if message is not None:
-            found.setdefault((path, message), Problem(_line_of(path, document), path, message))
+        # The first ones are spelled out; looking for what was meant by thousands more would take seconds.
+        message = _message(entry, path, document)[:_LONGEST_MESSAGE] if number < 2 * _MOST_PROBLEMS else "is wrong"
+        found.setdefault((path, message), Problem(_line_of(path, document), path, message))
     return list(found.values())
 
 
@@ -151,15 +178,13 @@ def _real(path: tuple[str | int, ...], document: Document) -> tuple[str | int, .
     real: tuple[str | int, ...] = ()
     for index, part in enumerate(path):
         last = index == len(path) - 1
-        if (*real, part) in document.lines or (last and not _is_branch(part)):
+        if (*real, part) in document.lines or (last and not (isinstance(part, str) and part in _BRANCHES)):
             real = (*real, part)
     return real
 
 
-def _is_branch(part: str | int) -> bool:
-    return isinstance(part, str) and (
-        part in ("FileReference", "int", "str") or part.startswith(("literal[", "function-", "constrained"))
-    )
+_BRANCHES = ("FileReference",)
+"""Models that stand in a union with a word."""
 
 
 def _line_of(path: tuple[str | int, ...], document: Document) -> int:
@@ -168,27 +193,41 @@ def _line_of(path: tuple[str | int, ...], document: Document) -> int:
     return document.lines.get(path, 0)
 
 
-def _message(entry: Any, path: tuple[str | int, ...], document: Document) -> str | None:
+def _message(entry: Any, path: tuple[str | int, ...], document: Document) -> str:
     kind, given, context = entry["type"], entry.get("input"), entry.get("ctx", {})
     name = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
         known = _known_keys(path[:-1])
         return f"is no key here{_close(name, known)}; known: {', '.join(known)}" if known else "is no key here"
     if kind == "missing":
-        return "is missing"
+        meaning = _meaning(path)
+        return f"is missing: {meaning[0].lower()}{meaning[1:]}" if meaning else "is missing"
+    if given is None:
+        return "is empty; write a value, or leave the key out if it may be left out"
     if kind == "literal_error":
         wanted = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         if path and path[-1] == "kind":
             wanted = list(REPOSITORY_KINDS if "repository" in path else SANDBOX_KINDS)
             what = "repository" if "repository" in path else "sandbox"
-            return f"{given!r} is not a {what}; known: {', '.join(wanted)}{_close(str(given), wanted)}"
-        return f"{given!r} isn't possible; it is {' or '.join(wanted)}{_close(str(given), wanted)}"
+            return f"{_quoted(given)} is not a {what}; known: {', '.join(wanted)}{_close(str(given), wanted)}"
+        return f"{_quoted(given)} isn't possible; it is {' or '.join(wanted)}{_close(str(given), wanted)}"
     if kind == "value_error":
         return str(context.get("error", entry["msg"]))
     if kind == "string_pattern_mismatch":
-        return f"{given!r} is no name that can be used here; it has to match {context.get('pattern')}"
+        return f"{_quoted(given)} can't be used here; write {IN_WORDS.get(str(context.get('pattern')), 'another text')}"
     if kind in ("string_type", "string_sub_type"):
-        return f'{given!r} is no text; put it in quotes: "{given}"'
+        written = document.plain.get(path)
+        return (
+            f'{written} is no text; put it in quotes: "{written}"' if written else f"{_short(given)} is no text; write a text"
+        )
+    if kind == "bool_type":
+        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(str(given).lower())
+        return f"{_quoted(given)} is neither true nor false{f'; write {meant}' if meant else ''}"
+    if kind in ("int_type", "int_from_float"):
+        return f"{_quoted(given)} is no whole number; write one without quotes"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = f"{context['ge']} or more" if "ge" in context else f"{context['le']} or less"
+        return f"{_short(given)} can't be used here; write {bound}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"{_short(given)} is no mapping; write keys and values"
     if kind in ("tuple_type", "list_type"):
@@ -196,25 +235,43 @@ def _message(entry: Any, path: tuple[str | int, ...], document: Document) -> str
     return f"{_short(given)}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
 
 
+def _meaning(path: tuple[str | int, ...]) -> str:
+    """What a key is for, in the models' own words; "" for no key of a mapping."""
+    model = _model_at(path[:-1])
+    field = model.model_fields.get(path[-1]) if model is not None and path else None
+    return (field.description or "").rstrip(".") if field is not None else ""
+
+
+def _quoted(value: Any) -> str:
+    """A value as it would be written between double quotes, whatever it holds, if it is a text."""
+    return _short(value) if not isinstance(value, str) else json.dumps(value[:60] + "..." * (len(value) > 60))
+
+
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _close(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word[:60], list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _known_keys(path: tuple[str | int, ...]) -> list[str]:
     """The keys that a mapping at a place may have, read from the models."""
+    model = _model_at(path)
+    return list(model.model_fields) if model is not None else []
+
+
+def _model_at(path: tuple[str | int, ...]) -> Any:
+    """The model of the mapping at a place; None where there is none."""
     model: Any = DrillSpec
     for part in path:
         if isinstance(part, int):
             continue
         field = model.model_fields.get(part) if model is not None else None
         model = _model_in(field.annotation) if field is not None else None
-    return list(model.model_fields) if model is not None else []
+    return model
 
 
 def _model_in(annotation: Any) -> Any:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
-from croniter import croniter
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from croniter import CroniterError, croniter
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstraints, field_validator, model_validator
 
 from airflow_dr_provider.domain.profiles import CHECK_NAMES
-from airflow_dr_provider.spec.base import Identifier, Name, QualifiedName, SpecPart, Text
+from airflow_dr_provider.spec.base import CONNECTION_ID, FilePath, Identifier, Name, QualifiedName, SpecPart, Text
 from airflow_dr_provider.spec.durations import Duration
 from airflow_dr_provider.spec.repository import RepositorySpec
 from airflow_dr_provider.spec.sandbox import SandboxSpec
 from airflow_dr_provider.spec.target import TargetSpec
 
-ConnectionId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_.-]{1,250}$")]
+ConnectionId = Annotated[str, StringConstraints(strict=True, pattern=CONNECTION_ID)]
 
 
 class Objectives(SpecPart):
@@ -51,8 +50,20 @@ class Heartbeat(SpecPart):
 class FileReference(SpecPart):
     """A reference that `airflow-dr reference capture` wrote."""
 
-    file: Path
+    file: FilePath
     """The file; relative to the spec's own folder."""
+
+
+_REFERENCES = ("production", "last_good_run")
+
+
+def _reference(value: Any) -> Any:
+    """Take the two forms apart before the union does, which would complain about both."""
+    if isinstance(value, FileReference) or (isinstance(value, str) and value in _REFERENCES):
+        return value
+    if isinstance(value, dict):
+        return FileReference.model_validate(value)
+    raise ValueError("a reference is production, last_good_run or {file: ./reference.json}")
 
 
 class Source(SpecPart):
@@ -64,7 +75,7 @@ class Source(SpecPart):
     """A read-only connection to production; without Airflow read from AIRFLOW_CONN_…"""
     heartbeat: Heartbeat | None = None
     """The heartbeat's place."""
-    reference: Literal["production", "last_good_run"] | FileReference = "last_good_run"
+    reference: Annotated[Literal["production", "last_good_run"] | FileReference, BeforeValidator(_reference)] = "last_good_run"
     """What schema, indexes and rows are compared with; production when a connection is given, else the last good run."""
 
     @model_validator(mode="before")
@@ -86,7 +97,7 @@ class Selection(SpecPart):
 
     lookback: Duration = timedelta(days=7)
     """No backup older than this is taken."""
-    candidates: int = Field(default=4, ge=1, le=16)
+    candidates: StrictInt = Field(default=4, ge=1, le=16)
     """How many attempts a run may make in all, when there are fewer tiers: the last tier then tries further backups."""
 
 
@@ -101,7 +112,7 @@ class Tier(SpecPart):
     """Where the restored server runs."""
     timeout: Duration
     """How long one attempt may take."""
-    retries: int = Field(default=0, ge=0, le=10)
+    retries: StrictInt = Field(default=0, ge=0, le=10)
     """How often a stage is tried again whose failure may heal by itself."""
     profile: Literal["full", "standard", "light"] = "standard"
     """Which checks make its gate."""
@@ -168,12 +179,20 @@ class DrillSpec(SpecPart):
     """Statements that have to answer true."""
     triage: Triage = Triage()
     """What happens when no tier recovered."""
-    overlap: bool = False
+    overlap: StrictBool = False
     """Whether two runs of this drill may be under way at once."""
-    row_drop: int = Field(default=50, ge=0, le=100)
+    row_drop: StrictInt = Field(default=50, ge=0, le=100)
     """By how many percent a table may be smaller than in an older reference."""
     tags: tuple[Text, ...] = ()
     """Tags of the generated DAG."""
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        # true and 1.0 equal 1, and are no version.
+        if type(value) is not int:
+            raise ValueError("the version of this format is the number 1")
+        return value
 
     @field_validator("schedule")
     @classmethod
@@ -182,6 +201,10 @@ class DrillSpec(SpecPart):
             raise ValueError(f"{value!r} is no cron expression; write minute, hour, day, month, weekday, like 0 3 * * *")
         if value is not None and value.startswith("@") and value not in _PRESETS:
             raise ValueError(f"{value!r} is no schedule; known: {', '.join(_PRESETS)}")
+        if value is not None and not _fires(value):
+            raise ValueError(
+                f"{value!r} never comes, or comes at random; write minute, hour, day, month, weekday, like 0 3 * * *"
+            )
         return value
 
     @model_validator(mode="after")
@@ -196,6 +219,18 @@ class DrillSpec(SpecPart):
 
 
 _PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
+
+
+def _fires(cron: str) -> bool:
+    """Whether an expression has a next time, and always the same one (``R`` would draw lots in every process)."""
+    if any(field.upper().startswith("R") for field in cron.split()):
+        return False
+    try:
+        # Any fixed moment does; croniter itself looks ahead far enough for a 29th of February.
+        croniter(cron, datetime(2024, 1, 1, tzinfo=UTC)).get_next(datetime)
+    except CroniterError:
+        return False
+    return True
 
 
 def _twice(names: Iterable[str]) -> str | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
-from airflow_dr_provider.spec.base import SpecPart
+from airflow_dr_provider.spec.base import FilePath, SpecPart
 
 
 class BaseBackupSpec(SpecPart):
@@ -13,9 +12,9 @@ class BaseBackupSpec(SpecPart):
 
     kind: Literal["basebackup"]
     """The kind of repository."""
-    backups: Path
+    backups: FilePath
     """The folder that holds one folder for each backup; relative to the spec's own folder."""
-    archive: Path
+    archive: FilePath
     """The folder into which archive_command copies WAL; relative to the spec's own folder."""
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-from airflow_dr_provider.spec.base import Identifier, Name, SpecPart
+from airflow_dr_provider.spec.base import AccountName, FilePath, LibraryName, SpecPart
 
 
 class ProcessSandboxSpec(SpecPart):
@@ -15,11 +14,11 @@ class ProcessSandboxSpec(SpecPart):
     """The kind of sandbox."""
     isolation: Literal["required", "preferred", "off"] = "preferred"
     """Network and mount namespaces: refuse to run without them, take what this machine gives, or none."""
-    bin: Path | None = None
+    bin: FilePath | None = None
     """The folder of PostgreSQL's programs; found when left out."""
-    account: Name | None = None
+    account: AccountName | None = None
     """The unprivileged account for the server, when this runs as root."""
-    libraries: tuple[Identifier, ...] = ()
+    libraries: tuple[LibraryName, ...] = ()
     """Shared libraries that the restored server may preload if the backup's configuration asks for them."""
 
 

@@ -12,6 +12,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 LARGEST = 256 * 1024
 DEEPEST = 20
+MOST = 10_000
+"""Keys and values of one spec; with it, reading takes a second at worst."""
 
 Path = tuple[str | int, ...]
 
@@ -34,11 +36,15 @@ class Document:
     """A parsed document.
 
     :param lines: the line of each value by its path; of a mapping's key under ``(*path, key)`` too.
+    :param plain: how numbers and the like were written, by path: ``0123`` is the number 123.
+    :param broken: whether there is no value worth a closer look.
     """
 
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
+    plain: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    broken: bool = False
 
 
 def read_document(text: str) -> Document:
@@ -47,7 +53,7 @@ def read_document(text: str) -> Document:
     Duplicate keys, tags, aliases, several documents, and what is too large or too deep are problems, not surprises. Times stay
     text: YAML's own timestamps would lose their offset.
     """
-    document = Document()
+    document = Document(broken=True)
     if len(text.encode("utf-8", "surrogatepass")) > LARGEST:
         document.problems.append(Problem(0, (), f"is larger than {LARGEST // 1024} KiB; a spec is a page of text"))
         return document
@@ -60,41 +66,48 @@ def read_document(text: str) -> Document:
         message = " ".join(str(part) for part in (error.context, error.problem) if part)
         document.problems.append(Problem(mark.line + 1 if mark else 0, (), f"is no YAML: {message}"))
         return document
-    except (YAMLError, ValueError, RecursionError) as error:
+    except (YAMLError, ValueError, OverflowError) as error:  # the last from escapes like \UFFFFFFFF
         document.problems.append(Problem(0, (), f"is no YAML: {str(error).splitlines()[0] if str(error) else 'unreadable'}"))
         return document
     if node is None:
         document.problems.append(Problem(0, (), "is empty; `airflow-dr schema` describes what belongs in it"))
         return document
+    document.broken = False
     document.value = _value(node, (), document)
     return document
 
 
 def _bounded(text: str, document: Document) -> bool:
-    """Look at the events alone, which cost nothing however deep the text nests."""
-    depth = documents = 0
+    """Look at the events alone, which cost nothing however deep the text nests; whether a tree may be made of them."""
+    depth = documents = nodes = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         line = event.start_mark.line + 1
-        message = ""
+        message, fatal = "", True
         if isinstance(event, DocumentStartEvent):
             documents += 1
             message = "a spec is one document; there is a second one" if documents > 1 else ""
         elif isinstance(event, AliasEvent):
             message = "aliases (*name) aren't part of a spec; write the value out"
         elif isinstance(event, (MappingStartEvent, SequenceStartEvent, ScalarEvent)):
+            nodes += 1
+            fatal = False
             tag = getattr(event, "tag", None)
-            if tag is not None and str(tag) not in ("", "None"):
+            if nodes > MOST:
+                message, fatal = f"there are more than {MOST} keys and values; a spec is a page of text", True
+            elif tag is not None and str(tag) not in ("", "None"):
                 message = f"the tag {tag} isn't part of a spec; write a plain value"
             elif getattr(event, "anchor", None):
-                message = "anchors (&name) aren't part of a spec; write the value out"
+                message, fatal = "anchors (&name) aren't part of a spec; write the value out", True
         if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
             depth += 1
-            message = message or ("nests too deep for a spec" if depth > DEEPEST else "")
+            if depth > DEEPEST:
+                message, fatal = f"nests deeper than {DEEPEST} levels; a spec needs five", True
         elif type(event).__name__ in ("MappingEndEvent", "SequenceEndEvent"):
             depth -= 1
         if message:
             document.problems.append(Problem(line, (), message))
-            return False
+            if fatal:
+                return False
     return True
 
 
@@ -104,7 +117,10 @@ def _value(node: Node, path: Path, document: Document) -> Any:
         return _mapping(node, path, document)
     if isinstance(node, SequenceNode):
         return [_value(child, (*path, index), document) for index, child in enumerate(node.value)]
-    return _scalar(node)
+    value = _scalar(node)
+    if value is not None and not isinstance(value, str):
+        document.plain[path] = str(node.value)
+    return value
 
 
 def _mapping(node: MappingNode, path: Path, document: Document) -> dict[str, Any]:
@@ -133,8 +149,10 @@ def _scalar(node: Node) -> Any:
     if tag == "bool":
         return text.lower() == "true"
     if tag == "int":
+        digits = text.replace("_", "")
         try:
-            return int(text.replace("_", ""), 0)
+            # YAML 1.2: a leading zero means nothing; octal is 0o17.
+            return int(digits, 0 if digits.lstrip("+-")[1:2].isalpha() else 10)
         except ValueError:
             return text
     if tag == "float":

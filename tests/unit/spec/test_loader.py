@@ -88,7 +88,10 @@ def test_mistakes(part: str, instead: str, place: str, words: str) -> None:
 
 def test_a_missing_key_names_the_mapping_that_lacks_it() -> None:
     text = TEXT.replace("objectives: {rto: 30m, rpo: 1h, mtd: 4h}", "objectives: {rto: 30m, rpo: 1h}")
-    assert refusal(text) == f"orders.yaml:{line_of(text, 'objectives')}: objectives.mtd: is missing"
+    assert refusal(text) == (
+        f"orders.yaml:{line_of(text, 'objectives')}: objectives.mtd: "
+        f"is missing: maximum tolerable downtime: after it, recovery is too late"
+    )
 
 
 def test_every_mistake_is_said_at_once() -> None:
