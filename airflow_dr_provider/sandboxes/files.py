@@ -41,8 +41,8 @@ def prepare(place: Place, account: Account, *, major: int) -> None:
         _remove(data / name)
     for name in _EMPTIED:
         if (data / name).is_dir() and not (data / name).is_symlink():
-            for entry in os.scandir(data / name):
-                _remove(Path(entry.path))
+            for entry in list((data / name).iterdir()):
+                _remove(entry)
     for name in _NEEDED:
         (data / name).mkdir(mode=0o700, exist_ok=True)
     (data / "postgresql.auto.conf").touch(mode=0o600)
@@ -79,18 +79,18 @@ def _bind_tablespaces(place: Place) -> None:
     """
     links = place.data / "pg_tblspc"
     if links.is_dir():
-        for entry in os.scandir(links):
+        for entry in list(links.iterdir()):
             if not entry.is_symlink():
                 continue
-            goal = Path(os.path.realpath(entry.path))
+            goal = Path(os.path.realpath(entry))
             if not any(goal.is_relative_to(os.path.realpath(part)) for part in (place.tablespaces, place.data)):
                 raise BackupError(
                     f"Tablespace {entry.name} of the restored files lies at {goal}, outside of the sandbox. It has to be "
                     "restored into the sandbox.",
                     code="SERVER_START_FAILED",
                 )
-            os.unlink(entry.path)
-            os.symlink(os.path.relpath(goal, os.path.realpath(links)), entry.path)
+            entry.unlink()
+            entry.symlink_to(os.path.relpath(goal, os.path.realpath(links)))
     table = place.data / "tablespace_map"
     if table.is_file() and not table.is_symlink():
         for line in table.read_text("utf-8", "surrogateescape").splitlines():

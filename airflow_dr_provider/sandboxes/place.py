@@ -206,7 +206,10 @@ class Place:
         :raises OSError: for the first thing that can't be removed.
         """
         if self.exists:
-            shutil.rmtree(self.root, onerror=_force)
+            # The marker goes last: cut off before that, what is left can still be told to be ours.
+            for name in sorted(os.listdir(self.root), key=lambda name: name == MARKER):
+                _remove(self.root / name)
+            self.root.rmdir()
         self._remove_workdir()
 
     def _remove_workdir(self) -> None:
@@ -226,6 +229,13 @@ class Place:
                     with contextlib.suppress(OSError):  # a sandbox was made in it meanwhile
                         marker.write_text(made)
                 return
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=_force)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _force(function: Any, path: str, error: Any) -> None:

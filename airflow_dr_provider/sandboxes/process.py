@@ -239,15 +239,19 @@ class ProcessSandbox:
         :return: what is still there, in words; empty when all is gone, also when nothing was there.
         """
         place = self._place(handle)
-        segment, uid = await settled(_shared_memory, place)
+        notes = await settled(place.notes) if place.ours else {}
+        # Seen before the server is ended; one that is killed can't give it back. In an IPC namespace it goes by itself.
+        segment = await settled(server.shared_memory, place) if notes.get("way") == Way.NONE else None
         left = [f"process {running.pid} ({running.command})" for running in await end_all(place.root)]
         if segment is not None and not left:
-            await settled(remove_shared_memory, segment, uid)
+            await settled(remove_shared_memory, segment, int(notes["uid"]))
         if place.exists and not place.ours and not _is_empty(place.root):
             return (
                 *left,
                 f"{place.root}: it carries no marker of a sandbox, so it was not removed; look at it, then remove it by hand",
             )
+        if not left and place.ours and not await server.released(place):
+            left.append(f"a server of {place.root} that can't be seen from here, say in another container")
         if left:
             return tuple(left)
         try:
@@ -273,18 +277,6 @@ def _withdraw(place: Place) -> None:
     """Take back a directory that came to nothing, if it is ours."""
     if place.ours:
         place.remove()
-
-
-def _shared_memory(place: Place) -> tuple[int | None, int]:
-    """The System V segment of a server without an IPC namespace, and its owner (postmaster.pid, seventh line)."""
-    try:
-        notes = place.notes()
-        lines = (place.data / "postmaster.pid").read_text().splitlines()
-        if Way(notes["way"]) is Way.NONE:
-            return int(lines[6].split()[1]), int(notes["uid"])
-    except (OSError, ValueError, KeyError, IndexError):
-        pass  # no server was started, or it gave everything back itself
-    return None, -1
 
 
 def _is_empty(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 ENVIRONMENT = "AIRFLOW_DR_SANDBOX"
 _SERVER = "postgres"
+_DATA_DIRECTORY = b"-D"
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,22 @@ def _line_of(pid: int) -> set[int]:
 
 
 def server_of(processes: list[Running]) -> Running | None:
-    """The postmaster among a sandbox's processes: the server process whose parent is none."""
-    servers = {running.pid: running for running in processes if running.command == _SERVER}
-    for running in servers.values():
-        if running.parent not in servers:
+    """The postmaster among a sandbox's processes: the one server process that still has its arguments.
+
+    Its children write what they do over theirs; orphaned ones, which have no server above them, are no server.
+    """
+    for running in processes:
+        if running.command == _SERVER and _DATA_DIRECTORY in _words(running.pid):
             return running
     return None
+
+
+def _words(pid: int) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
 
 
 async def ended(running: Running, timeout: float) -> bool:

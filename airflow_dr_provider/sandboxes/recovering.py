@@ -18,11 +18,11 @@ from airflow_dr_provider.errors import BackupError, DrillError, SandboxError
 from airflow_dr_provider.postgresql.account import Account
 from airflow_dr_provider.postgresql.programs import Programs
 from airflow_dr_provider.sandboxes import catalog_files, credentials, files, server, settings, tablespaces
-from airflow_dr_provider.sandboxes.diagnosis import Obstacle, failure
+from airflow_dr_provider.sandboxes.diagnosis import Obstacle
 from airflow_dr_provider.sandboxes.isolation import Enclosure
 from airflow_dr_provider.sandboxes.place import Place, write
 from airflow_dr_provider.sandboxes.processes import boot, clock, end_all
-from airflow_dr_provider.sandboxes.replay import Door, ObstacleError, to_target
+from airflow_dr_provider.sandboxes.replay import Door, ObstacleError, raise_end, to_target
 from airflow_dr_provider.sandboxes.settling import settled
 
 _STARTS = 12
@@ -65,7 +65,7 @@ async def _prepare(
     place: Place, enclosure: Enclosure, programs: Programs, coordinate: RestoreCoordinate, libraries: Iterable[str]
 ) -> None:
     if not enclosure.way.has_mount:
-        await tablespaces.refuse_outside(programs, place.wal, place.data / "pg_wal", segment_size=coordinate.segment_size)
+        await tablespaces.refuse_outside(programs, place, coordinate)
     preloaded = place.notes().get("libraries")
     if preloaded is None:
         # Noted before the backup's configuration is removed: a preparation that is cut off begins again.
@@ -89,17 +89,18 @@ async def _replay(place: Place, enclosure: Enclosure, programs: Programs, coordi
         _configure(place, enclosure, coordinate, notes)
         held = tuple((f"extra/{number}", location) for number, location in enumerate(notes.get("locations", ())))
         try:
-            running = await server.start(place, programs, replace(enclosure, held=held))
+            running = await _started(place, programs, replace(enclosure, held=held), coordinate)
+            door = _door(place, running, coordinate, notes)
             if notes.get("recovery") is None:
-                recovery = await _to_target(place, enclosure.account, running, coordinate, notes)
+                recovery = await _to_target(place, enclosure.account, running, door, coordinate, notes)
                 place.note(recovery=recovery.model_dump(mode="json"))
+            else:
+                # Open before, and started again: there only is to wait until it takes connections.
+                await (await door.entered()).close()
         except ObstacleError as error:
             await end_all(place.root)
             _overcome(place, enclosure.account, error.obstacle)
             continue
-        except ProcessLookupError:
-            log = await settled(server.log_since_start, place)
-            raise failure(log, target=str(coordinate.target.lsn)) from None
         return running
     raise BackupError(
         f"The server of {place.name} had to be given other settings {_STARTS} times and still didn't reach the target.",
@@ -134,15 +135,30 @@ def _overcome(place: Place, account: Account, obstacle: Obstacle) -> None:
     place.note(locations=locations)
 
 
+def _door(place: Place, running: server.Server, coordinate: RestoreCoordinate, notes: dict[str, Any]) -> Door:
+    users = tuple(dict.fromkeys((*notes["users"], "postgres")))
+    databases = tuple(dict.fromkeys(("postgres", "template1", *notes["databases"])))
+    return Door(place, running, major=coordinate.server_version, users=users, databases=databases)
+
+
+async def _started(place: Place, programs: Programs, enclosure: Enclosure, coordinate: RestoreCoordinate) -> server.Server:
+    try:
+        return await server.start(place, programs, enclosure)
+    except ProcessLookupError:
+        await raise_end(place, str(coordinate.target.lsn))
+
+
 async def _to_target(
-    place: Place, account: Account, running: server.Server, coordinate: RestoreCoordinate, notes: dict[str, Any]
+    place: Place,
+    account: Account,
+    running: server.Server,
+    door: Door,
+    coordinate: RestoreCoordinate,
+    notes: dict[str, Any],
 ) -> Recovery:
     first = notes.get("first_start")
     if first is None:
         first = place.note(first_start=place.notes().get("started", clock()))["first_start"]
-    users = tuple(dict.fromkeys((*notes["users"], "postgres")))
-    databases = tuple(dict.fromkeys(("postgres", "template1", *notes["databases"])))
-    door = Door(place, running, major=coordinate.server_version, users=users, databases=databases)
     replayed = await to_target(place, running, door, coordinate, started=float(first))
     await _take_keys(place, account, door, coordinate.server_version)
     return Recovery(

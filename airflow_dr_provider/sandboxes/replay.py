@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 from psycopg import errors
@@ -154,7 +154,7 @@ async def to_target(place: Place, server: Server, door: Door, coordinate: Restor
     try:
         while True:
             if await ended(server.postmaster, 0 if connection is None else _PAUSE):
-                await _raise_end(place, target)
+                await raise_end(place, target)
             try:
                 if connection is None:
                     connection = await door.enter()
@@ -198,7 +198,12 @@ async def _state(connection: client.Connection) -> tuple[bool, bool]:
     return bool(recovering), bool(paused)
 
 
-async def _raise_end(place: Place, target: str) -> None:
+async def raise_end(place: Place, target: str) -> NoReturn:
+    """Say why the server ended.
+
+    :raises ObstacleError: when a start with other settings gets further.
+    :raises DrillError: else.
+    """
     log = await asyncio.to_thread(log_since_start, place)
     found = obstacle(log)
     if found is not None:
@@ -206,7 +211,7 @@ async def _raise_end(place: Place, target: str) -> None:
     raise failure(log, target=target)
 
 
-async def _raise_pause(place: Place, target: str) -> None:
+async def _raise_pause(place: Place, target: str) -> NoReturn:
     """Recovery paused, and not at the target: production raised a setting that replay has to follow."""
     log = await asyncio.to_thread(log_since_start, place)
     found = obstacle(log)

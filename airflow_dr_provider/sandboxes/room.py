@@ -25,9 +25,9 @@ def require_room(place: Place, coordinate: RestoreCoordinate) -> None:
     """See that the disk holds the cluster, the fetched WAL, what of it recovery keeps, and a reserve."""
     needed = needed_bytes(coordinate)
     folder = place.workdir
-    while not folder.exists():
-        folder = folder.parent
     try:
+        while not folder.exists():
+            folder = folder.parent
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise unusable(place.workdir, error) from error

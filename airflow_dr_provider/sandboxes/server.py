@@ -13,9 +13,11 @@ from pathlib import Path
 from airflow_dr_provider.errors import SandboxError
 from airflow_dr_provider.postgresql.command import environment
 from airflow_dr_provider.postgresql.programs import Programs
-from airflow_dr_provider.sandboxes.isolation import Enclosure
+from airflow_dr_provider.sandboxes.isolation import Enclosure, Way
 from airflow_dr_provider.sandboxes.place import Place
-from airflow_dr_provider.sandboxes.processes import Running, belonging, boot, clock, process, server_of
+from airflow_dr_provider.sandboxes.processes import Running, belonging, boot, clock, process, remove_shared_memory, server_of
+from airflow_dr_provider.sandboxes.settings import PORT
+from airflow_dr_provider.sandboxes.settling import settled
 
 _FILES = ("config_file=../conf/postgresql.conf", "hba_file=../conf/pg_hba.conf", "ident_file=../conf/pg_ident.conf")
 _APPEAR = 20.0
@@ -54,21 +56,59 @@ def _wrapper(postmaster: Running) -> Running | None:
 
 
 @contextlib.contextmanager
-def _held(place: Place) -> Iterator[int]:
-    """The lock that every process of a server holds open: two servers on one data directory, each the first process of its own
-    namespace, wouldn't notice each other.
+def _lock(place: Place) -> Iterator[int | None]:
+    """The lock that every process of a server holds open; None when somebody has it.
+
+    Two servers on one data directory, each the first process of its own namespace, wouldn't notice each other.
     """
     descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SandboxError(
-                f"{place.name}: another process is starting or ending this sandbox's server. Try again.", code="SANDBOX_FAILED"
-            ) from error
-        yield descriptor
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
     finally:
         os.close(descriptor)
+
+
+async def released(place: Place, *, patience: float = 3.0) -> bool:
+    """Whether no process, in sight or not, holds the server's lock any more.
+
+    One that was killed has no environment to be known by for a moment before its files are closed.
+
+    :param patience: seconds to wait for that.
+    """
+    deadline = clock() + patience
+    while True:
+        with _lock(place) as lock:
+            if lock is not None:
+                return True
+        if clock() > deadline:
+            return False
+        await asyncio.sleep(0.01)
+
+
+def shared_memory(place: Place) -> int | None:
+    """The System V segment that a server noted and didn't give back (postmaster.pid, seventh line: key and id)."""
+    try:
+        lines = (place.data / "postmaster.pid").read_text().splitlines()
+        return int(lines[6].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None  # no server was started, or it left in order
+
+
+def clear_remains(place: Place, enclosure: Enclosure) -> None:
+    """Remove what a killed server left of itself, when it is known that none of its processes lives.
+
+    PostgreSQL would ask whether the process of the noted id lives, and take one that waits to be reaped for a server.
+    """
+    segment = shared_memory(place)
+    if segment is not None and enclosure.way is Way.NONE:
+        remove_shared_memory(segment, enclosure.account.uid)
+    for name in ("data/postmaster.pid", f"run/.s.PGSQL.{PORT}", f"run/.s.PGSQL.{PORT}.lock"):
+        (place.root / name).unlink(missing_ok=True)
 
 
 async def start(place: Place, programs: Programs, enclosure: Enclosure) -> Server:
@@ -79,28 +119,41 @@ async def start(place: Place, programs: Programs, enclosure: Enclosure) -> Serve
     :raises SandboxError: ``SANDBOX_FAILED`` when another process is at it.
     :raises ProcessLookupError: when it ended before it was a server; the log says why.
     """
-    found = await asyncio.to_thread(find, place)
-    if found is not None:
-        return found
+    deadline = clock() + _APPEAR
+    while True:
+        with _lock(place) as lock:
+            # Looked for with the lock in hand: who had it a moment ago may have started it.
+            found = await settled(find, place)
+            if found is not None:
+                _note(place, found.postmaster)
+                return found
+            if lock is not None:
+                await settled(clear_remains, place, enclosure)
+                await _launch(place, programs, enclosure, lock)
+                return await _appeared(place)
+        # Another process is starting it, or children of a killed one haven't noticed yet.
+        if clock() > deadline:
+            raise SandboxError(f"{place.name}: another process has been starting this sandbox's server for {_APPEAR:.0f} s.")
+        await asyncio.sleep(0.02)
+
+
+async def _launch(place: Place, programs: Programs, enclosure: Enclosure, lock: int) -> None:
     command = enclosure.around((programs.path("postgres"), "-D", ".", *(word for file in _FILES for word in ("-c", file))))
-    with _held(place) as lock:
-        offset = place.log.stat().st_size if place.log.exists() else 0
-        place.note(log_offset=offset, started=clock())
-        with _log(place.log) as log:
-            starter = await asyncio.create_subprocess_exec(
-                "setsid",
-                "--fork",
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**environment(), **enclosure.environment},
-                # The enclosing script finds its own way; everything else starts where the server has to be.
-                cwd=place.root if enclosure.way.has_mount else place.data,
-                pass_fds=(lock,),
-            )
-            await starter.wait()
-        return await _appeared(place)
+    place.note(log_offset=place.log.stat().st_size if place.log.exists() else 0, started=clock())
+    with _log(place.log) as log:
+        starter = await asyncio.create_subprocess_exec(
+            "setsid",
+            "--fork",
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**environment(), **enclosure.environment},
+            # From the root, pivot_root takes the ``unshare`` that waits outside along to the new one.
+            cwd="/" if enclosure.way.has_mount else place.data,
+            pass_fds=(lock,),
+        )
+        await starter.wait()
 
 
 @contextlib.contextmanager
@@ -115,10 +168,10 @@ def _log(path: Path) -> Iterator[int]:
 async def _appeared(place: Place) -> Server:
     deadline = clock() + _APPEAR
     while True:
-        processes = await asyncio.to_thread(belonging, place.root)
+        processes = await settled(belonging, place.root)
         postmaster = server_of(processes)
         if postmaster is not None:
-            place.note(server={"pid": postmaster.pid, "started": postmaster.started, "boot": boot()})
+            _note(place, postmaster)
             return Server(postmaster, _wrapper(postmaster))
         if not processes:
             raise ProcessLookupError(f"the server of {place.name} ended as soon as it was started")
@@ -127,6 +180,10 @@ async def _appeared(place: Place) -> Server:
                 f"The server of {place.name} did not start within {_APPEAR:.0f} s: {log_since_start(place)[-300:]}"
             )
         await asyncio.sleep(0.01)
+
+
+def _note(place: Place, postmaster: Running) -> None:
+    place.note(server={"pid": postmaster.pid, "started": postmaster.started, "boot": boot()})
 
 
 def log_since_start(place: Place) -> str:

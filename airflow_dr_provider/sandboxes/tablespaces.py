@@ -11,29 +11,43 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+from airflow_dr_provider.domain.coordinate import RestoreCoordinate
+from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.errors import SandboxError
 from airflow_dr_provider.postgresql.command import run
 from airflow_dr_provider.postgresql.programs import Programs
+from airflow_dr_provider.sandboxes.place import Place
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
-_CREATE = re.compile(r'rmgr: Tablespace .*desc: CREATE \d+ "(.*)"')
+_CREATE = re.compile(r'rmgr: Tablespace .*\blsn: ([0-9A-F]+/[0-9A-F]+), .*desc: CREATE \d+ "(.*)"')
+_START = re.compile(r"^START WAL LOCATION: ([0-9A-F]+/[0-9A-F]+) ", re.MULTILINE)
 
 
-async def refuse_outside(programs: Programs, *folders: Path, segment_size: int) -> None:
-    """See that no WAL in those folders makes a tablespace.
+async def refuse_outside(programs: Programs, place: Place, coordinate: RestoreCoordinate) -> None:
+    """See that no WAL between the backup and the target makes a tablespace.
 
     :raises SandboxError: ``ISOLATION_UNAVAILABLE`` when some does.
     """
-    for folder in folders:
+    between = (_backup_start(place.data), coordinate.target.lsn)
+    for folder in (place.wal, place.data / "pg_wal"):
         names = sorted(path.name for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)) if folder.is_dir() else []
-        for first, last in runs(names, segment_size=segment_size):
-            locations = await _created(programs, folder, first, last)
+        for first, last in runs(names, segment_size=coordinate.segment_size):
+            locations = await _created(programs, folder, first, last, between)
             if locations is None:
                 # A record that can't be read ends the walk; recovery would end there too, but not the segments behind it.
                 for name in (name for name in names if first <= name <= last):
-                    locations = await _created(programs, folder, name, name)
+                    locations = await _created(programs, folder, name, name, between)
                     _refuse(locations or ())
             _refuse(locations or ())
+
+
+def _backup_start(data: Path) -> Lsn:
+    """Where replay begins (``backup_label``); the very beginning when nothing says so."""
+    try:
+        match = _START.search((data / "backup_label").read_text())
+    except OSError:
+        match = None
+    return Lsn(match[1] if match else 0)
 
 
 def _refuse(locations: tuple[str, ...]) -> None:
@@ -47,9 +61,10 @@ def _refuse(locations: tuple[str, ...]) -> None:
         )
 
 
-async def _created(programs: Programs, folder: Path, first: str, last: str) -> tuple[str, ...] | None:
+async def _created(programs: Programs, folder: Path, first: str, last: str, between: tuple[Lsn, Lsn]) -> tuple[str, ...] | None:
     done = await run((programs.path("pg_waldump"), "-p", str(folder), "-r", "Tablespace", first, last), cwd=folder)
-    locations = tuple(_CREATE.findall(done.out))
+    made = ((Lsn(position), location) for position, location in _CREATE.findall(done.out))
+    locations = tuple(location for position, location in made if between[0] <= position <= between[1])
     return locations if locations or done.code == 0 else None
 
 
