@@ -28,7 +28,9 @@ def tree_files(root: Path) -> Iterator[str]:
         if not prefix:
             folders[:] = [name for name in folders if name != "pg_wal"]
         for name in files:
-            yield prefix + name
+            # A tablespace's link that leads nowhere is no file; what it should lead to is missing.
+            if prefix != "pg_tblspc/" or not os.path.islink(os.path.join(folder, name)):
+                yield prefix + name
 
 
 def structure_faults(root: Path, manifest: Manifest) -> tuple[BackupFault, ...]:
