@@ -33,13 +33,23 @@ _SETTINGS: dict[str, str] = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "xmlbinary": "base64",
-    "lock_timeout": "2s",
+    # pg_get_expr() locks its table for the moment, and so waits for an ALTER TABLE or VACUUM FULL that is under way.
+    "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5min",
 }
 _COUNTED_UP_TO = 1_000_000
 _SECONDS_A_TABLE = 5.0
 _SECONDS_A_DATABASE = 120.0
+_SECONDS_A_QUERY = 60.0
+_LOCK_TIMEOUT = "1s"
 _TRIES = 3
+_PASSING = (
+    errors.InternalError_,
+    errors.UndefinedObject,
+    errors.UndefinedTable,
+    errors.SerializationFailure,
+    errors.LockNotAvailable,
+)
 _QUOTED_PLAIN = re.compile(r'"([a-z_][a-z0-9_$]*)"')
 _NAMED_IN_NOTES = 5
 
@@ -79,7 +89,7 @@ async def capture_database(
     A table is counted when the planner takes it for at most a million rows and counting ends in 5 seconds; else its rows are
     estimated. Tables that the account may not read are named in the notes.
 
-    :param timeout: seconds for all counting; what is left then is estimated. A catalog query has as long.
+    :param timeout: seconds for all counting; what is left then is estimated. A catalog query has at least a minute.
     :param kinds: the kinds of object to read; all when None.
     :raises psycopg.Error: when the catalogs can't be read.
     """
@@ -87,9 +97,9 @@ async def capture_database(
     for attempt in range(1, _TRIES + 1):
         try:
             return await _capture(connection, count_rows=count_rows, timeout=timeout, kinds=wanted)
-        except (errors.InternalError_, errors.UndefinedObject, errors.UndefinedTable, errors.SerializationFailure):
+        except _PASSING:
             # A definition is made from the newest catalog rows: an object that was dropped since the snapshot can't be shown.
-            # A standby ends what stands in the way of its replay. Both are over at once.
+            # A standby ends what stands in the way of its replay. Somebody changes a table. The next try finds all that done.
             if attempt == _TRIES:
                 raise
     raise AssertionError  # not reached
@@ -103,7 +113,7 @@ async def capture(
     now: datetime,
     timeout: float = _SECONDS_A_DATABASE,
 ) -> Reference:
-    """Read a cluster, production or restored, one database after the other; nothing is written and nothing waits for a lock.
+    """Read a cluster, production or restored, one database after the other; nothing is written.
 
     Of a restored copy's reference only the objects and rows speak of production: its LSN and next transaction are the copy's own.
 
@@ -194,7 +204,7 @@ async def _snapshot(connection: Connection, timeout: float) -> AsyncIterator[Non
         await connection.set_autocommit(True)
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
-        for name, value in {**_SETTINGS, "statement_timeout": f"{_milliseconds(timeout)}"}.items():
+        for name, value in {**_SETTINGS, "statement_timeout": str(_milliseconds(max(timeout, _SECONDS_A_QUERY)))}.items():
             await connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
         yield
     finally:
@@ -216,9 +226,11 @@ async def _capture(
         cursor = await connection.execute(DEPENDENCIES.encode(), {"next": next_transaction})
         dependencies: dict[str, int] = dict(await cursor.fetchall())
         objects: list[SchemaObject] = []
-        for kind in kinds:
-            cursor = await connection.execute(QUERIES[kind].encode())
-            objects += [_object(kind, row, next_transaction, dependencies) for row in await cursor.fetchall()]
+        # Showing a view's definition locks what it reads. Rolled back, a savepoint gives that back before the counting begins.
+        async with connection.transaction(force_rollback=True):
+            for kind in kinds:
+                cursor = await connection.execute(QUERIES[kind].encode())
+                objects += [_object(kind, row, next_transaction, dependencies) for row in await cursor.fetchall()]
         tables, notes = await _count(connection, timeout) if count_rows else ((), ())
     return DatabaseReference(
         name=name, objects=tuple(sorted(objects, key=lambda item: (item.kind, item.name))), tables=tables, notes=notes
@@ -298,8 +310,12 @@ async def _bounded(
     work: Callable[[Connection, counting.Table], Awaitable[TableRows]],
     seconds: float,
 ) -> TableRows:
-    async with connection.transaction():
-        await connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, true)", (str(_milliseconds(seconds)),))
+    # The same here: production's DDL waits for one count at most.
+    async with connection.transaction(force_rollback=True):
+        await connection.execute(
+            "SELECT pg_catalog.set_config('statement_timeout', %s, true), pg_catalog.set_config('lock_timeout', %s, true)",
+            (str(_milliseconds(seconds)), _LOCK_TIMEOUT),
+        )
         return await work(connection, table)
 
 
