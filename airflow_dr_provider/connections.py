@@ -62,12 +62,14 @@ def from_environment(conn_id: str) -> Connection:
         ) from None
 
 
+_TEXTS = ("host", "login", "password", "schema")
+
+
 def _from_json(conn_id: str, text: str) -> Connection:
     given = json.loads(text)
-    extra = given.get("extra") or {}
-    if isinstance(extra, str):
-        extra = json.loads(extra)
     port = given.get("port")
+    if isinstance(port, bool) or any(not isinstance(given.get(name, ""), str | None) for name in _TEXTS):
+        raise ValueError("a field has the wrong type")
     return Connection(
         conn_id=conn_id,
         conn_type=_type(str(given.get("conn_type") or given.get("connection_type") or "")),
@@ -76,16 +78,16 @@ def _from_json(conn_id: str, text: str) -> Connection:
         login=given.get("login"),
         password=given.get("password"),
         database=given.get("schema"),
-        extra=dict(extra),
+        extra=_extra(given.get("extra")),
     )
 
 
 def _from_uri(conn_id: str, text: str) -> Connection:
-    if "://" not in text:
+    parts = urlsplit(text.strip())
+    # Airflow's second form, type://protocol://host, means nothing to PostgreSQL.
+    if "://" not in text or (parts.netloc.endswith(":") and parts.path.startswith("//")):
         raise ValueError("no URI")
-    parts = urlsplit(text)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    extra = json.loads(query["__extra__"]) if "__extra__" in query else query
     return Connection(
         conn_id=conn_id,
         conn_type=_type(parts.scheme),
@@ -94,8 +96,19 @@ def _from_uri(conn_id: str, text: str) -> Connection:
         login=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         database=unquote(parts.path[1:]) or None,
-        extra=dict(extra),
+        extra=_extra(query.get("__extra__", query)),
     )
+
+
+def _extra(given: Any) -> dict[str, Any]:
+    """The extra field: a mapping, or one in JSON.
+
+    :raises ValueError: for anything else.
+    """
+    found = json.loads(given) if isinstance(given, str) and given else given or {}
+    if not isinstance(found, dict):
+        raise ValueError("extra is no mapping")
+    return found
 
 
 def _host(netloc: str) -> str:
@@ -116,27 +129,63 @@ _LIBPQ = (
     "gssencmode",
     "hostaddr",
     "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
     "passfile",
+    "require_auth",
+    "ssl_min_protocol_version",
     "sslcert",
     "sslcrl",
+    "sslcrldir",
     "sslkey",
     "sslmode",
+    "sslnegotiation",
+    "sslpassword",
     "sslrootcert",
+    "sslsni",
     "target_session_attrs",
+    "tcp_user_timeout",
 )
+_PATIENCE = 10
+_MOST_PATIENCE = 60
 
 
 def libpq(connection: Connection) -> dict[str, Any]:
-    """Keywords for psycopg: a read-only session with a bounded wait. Only options that libpq knows pass from ``extra``."""
+    """Keywords for psycopg: a read-only session with a bounded wait. Only options that libpq knows pass from ``extra``.
+
+    ``options`` and ``service`` don't pass: either could take the read-only setting back. ``connect_timeout`` is in seconds, 60 at
+    most; 0, which means for ever to libpq (manual, "Parameter Key Words"), becomes 10.
+
+    :raises ConfigurationError: ``CONNECTION_UNKNOWN`` when the connection isn't PostgreSQL's, or its timeout is no number.
+    """
+    if connection.conn_type not in ("", "postgres", "postgresql"):
+        raise ConfigurationError(
+            f"The connection {connection.conn_id} is of type {connection.conn_type}; a drill needs one of type postgres.",
+            code="CONNECTION_UNKNOWN",
+        )
     known = {
         "host": connection.host,
         "port": connection.port,
         "user": connection.login,
         "password": connection.password,
         "dbname": connection.database,
-        "connect_timeout": 10,
-        **{name: connection.extra[name] for name in _LIBPQ if name in connection.extra},
+        **{name: connection.extra[name] for name in _LIBPQ if isinstance(connection.extra.get(name), str | int)},
+        "connect_timeout": _patience(connection),
         "application_name": "airflow-dr",
         "options": "-c default_transaction_read_only=on",
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _patience(connection: Connection) -> int:
+    try:
+        seconds = int(connection.extra.get("connect_timeout", _PATIENCE))
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"The connection {connection.conn_id} has a connect_timeout that is no whole number of seconds.",
+            code="CONNECTION_UNKNOWN",
+        ) from None
+    return min(seconds, _MOST_PATIENCE) if seconds > 0 else _PATIENCE

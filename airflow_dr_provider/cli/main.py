@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -10,8 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from airflow_dr_provider.errors import DrillError
-
+_DEBUG = "AIRFLOW_DR_DEBUG"
 COMMANDS = {
     "run": ("airflow_dr_provider.cli.run:run", "Walk a drill's chain without Airflow."),
     "lint": ("airflow_dr_provider.cli.lint:lint", "Say what is wrong with specs."),
@@ -53,32 +53,47 @@ def _version() -> str:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), prog_name="airflow-dr")
-@click.option("--debug", is_flag=True, envvar="AIRFLOW_DR_DEBUG", help="Show the traceback of an unforeseen error.")
+@click.option("--debug", is_flag=True, help=f"Show the traceback of an error; {_DEBUG}=1 does the same.")
 def cli(debug: bool) -> None:
     """Prove that backups can be restored."""
     if debug:
-        os.environ["AIRFLOW_DR_DEBUG"] = "1"
+        os.environ[_DEBUG] = "1"
 
 
 def main() -> None:
     """The console script: errors are one sentence and an exit code, never a traceback."""
     try:
-        cli(prog_name="airflow-dr")
-    except DrillError as error:
-        click.echo(f"airflow-dr: {error.message}", err=True)
-        sys.exit(2)
+        code = cli.main(prog_name="airflow-dr", standalone_mode=False)
+        # A reader that is gone is noticed when the buffer is written, which is to happen here and not at the very end.
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("airflow-dr: interrupted", err=True)
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
         # Whoever read this has enough; nothing is to be flushed any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        if os.environ.get("AIRFLOW_DR_DEBUG"):
-            traceback.print_exc()
-        click.echo(
-            f"airflow-dr: unforeseen {type(error).__name__}: {error}. --debug shows the whole story.",
-            err=True,
-        )
-        sys.exit(2)
+        sys.exit(_explain(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    """Say what happened in one line; the exit code for it."""
+    # Imported here because its values are pydantic's, which would more than double the time that --help takes.
+    from airflow_dr_provider.errors import DrillError, RunInterruptedError
+
+    if os.environ.get(_DEBUG, "").lower() in ("1", "true", "yes", "on"):
+        traceback.print_exception(error)
+    if isinstance(error, DrillError):
+        click.echo(f"airflow-dr: {error.message}", err=True)
+        return 128 + error.signal_number if isinstance(error, RunInterruptedError) else 2
+    words = " ".join(str(error).split())
+    click.echo(f"airflow-dr: unforeseen {type(error).__name__}: {words}. --debug shows the whole story.", err=True)
+    return 2
 
 
 if __name__ == "__main__":

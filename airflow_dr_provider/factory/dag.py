@@ -181,6 +181,9 @@ def _triage(spec: DrillSpec) -> HITLOperator:
         ),
         options=list(ANSWERS),
         defaults=[ANSWERS[-1]],
+        params={
+            "comment": Param(None, type=["null", "string"], maxLength=2000, title="Comment", description="Kept in the record.")
+        },
         response_timeout=spec.triage.response_timeout,
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         retries=0,

@@ -84,8 +84,11 @@ class DrillAnswerOperator(DrillOperator):
     def execute(self, context: Any) -> None:
         """Write the answer to the run's log."""
         answer = context["ti"].xcom_pull(task_ids=self.question) or {}
+        person = answer.get("responded_by_user") or {}
+        comment = (answer.get("params_input") or {}).get("comment")
+        said = ": ".join(str(part) for part in (person.get("name") or person.get("id"), comment) if part)
         with self.hook().drill(self.drill_run_id) as drill:
-            drill.answer_triage(answer if isinstance(answer, dict) else {"reason": str(answer)})
+            drill.answer_triage({"chosen_options": answer.get("chosen_options") or (), "reason": said})
 
 
 class DrillReportOperator(DrillOperator):

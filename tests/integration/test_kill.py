@@ -60,7 +60,7 @@ def test_a_kill_at_any_moment(bench: Bench, seed: int) -> None:
     process.kill()
     ended = process.wait(60)
     document = bench.run()
-    assert document["outcome"] == "RECOVERED"
+    assert document["outcome"] == "RECOVERED", document
     assert ended in (0, -signal.SIGKILL)
     assert bench.left() == []
 

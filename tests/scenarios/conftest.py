@@ -6,9 +6,12 @@ import asyncio
 import logging
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,10 @@ import pytest
 
 from airflow_dr_provider.demo.production import DemoProduction
 from airflow_dr_provider.demo.scene import remains
-from airflow_dr_provider.factory.thin import THIN_DAG
+from airflow_dr_provider.factory.thin import THIN_DAG, THIN_REAPER
 from airflow_dr_provider.runner import run_drill
-from airflow_dr_provider.spec.loader import load_spec
+from airflow_dr_provider.spec.loader import load_spec, load_text
+from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.services import Services
 from airflow_dr_provider.state.store import Store
 
@@ -73,28 +77,51 @@ class Stage:
     """Where scenarios are played.
 
     :param dag: the generated DAG, as Airflow parsed it.
+    :param other: another spec for it to start from.
     """
 
     folder: Path
     disaster: datetime
     spec: Path
     dag: Any
+    other: DrillSpec | None = None
 
     def by_airflow(
-        self, place: Path, monkeypatch: pytest.MonkeyPatch, *, conf: dict[str, Any] | None = None, marked: str = "triage"
+        self,
+        place: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        conf: dict[str, Any] | None = None,
+        marked: str = "triage",
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Ended:
         """Let the DAG run.
 
         :param marked: tasks that count as successful without being run (a regular expression). Nobody answers a question here.
+        :param meanwhile: what somebody else does while the run waits.
         """
         monkeypatch.setenv("AIRFLOW_DR_STATE", f"sqlite:///{place}/state.db")
         monkeypatch.setenv("AIRFLOW_DR_WORKDIR", str(place / "work"))
+        monkeypatch.setattr(time, "sleep", _brisk(meanwhile))
         asked = {"as_of": self.disaster.isoformat()} if conf is None else conf
-        run = self.dag.test(logical_date=_moment(), run_conf=asked, mark_success_pattern=marked)
+        with _as(self.dag, self.other or self.dag.task_dict["start"].spec) as dag:
+            run = dag.test(logical_date=_moment(), run_conf=asked, mark_success_pattern=marked)
         tasks = {task.task_id: getattr(task.state, "value", task.state) for task in run.get_task_instances()}
         ended = self._ended(place)
         ended.state, ended.tasks = getattr(run.state, "value", run.state), tasks
         return ended
+
+    def with_spec(self, text: str) -> Stage:
+        """The same with another spec, whose DAG has the same tasks."""
+        return replace(self, other=load_text(text, source="variant", base=self.folder))
+
+    def reap(self, place: Path, monkeypatch: pytest.MonkeyPatch, dag: Any, *, dry_run: bool) -> list[str]:
+        """Let the reaper pass; what is left after it."""
+        monkeypatch.setenv("AIRFLOW_DR_STATE", f"sqlite:///{place}/state.db")
+        monkeypatch.setenv("AIRFLOW_DR_WORKDIR", str(place / "work"))
+        run = dag.test(logical_date=_moment(), run_conf={"dry_run": dry_run})
+        assert getattr(run.state, "value", run.state) == "success"
+        return self._ended(place).left
 
     def by_runner(self, place: Path) -> Ended:
         """Let the runner walk the same chain."""
@@ -125,6 +152,36 @@ class Stage:
         return Ended(record=record, log=log, left=left)
 
 
+@contextmanager
+def _as(dag: Any, spec: DrillSpec) -> Iterator[Any]:
+    """The DAG with another spec to start from, for a block."""
+    start = dag.task_dict["start"]
+    before, start.spec = start.spec, spec
+    try:
+        yield dag
+    finally:
+        start.spec = before
+
+
+_sleep = time.sleep
+
+
+def _brisk(meanwhile: Callable[[], None]) -> Callable[[float], None]:
+    """A sleep which lets only a moment go by where ``dag.test()`` waits, as it does a second whenever nothing is to be run.
+
+    :param meanwhile: is done there.
+    """
+
+    def sleep(seconds: float) -> None:
+        if sys._getframe(1).f_globals.get("__name__") == "airflow.sdk.definitions.dag":
+            meanwhile()
+            _sleep(0.01)
+        else:
+            _sleep(seconds)
+
+    return sleep
+
+
 _MOMENTS = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number) for number in range(10_000))
 
 
@@ -153,9 +210,10 @@ def stage(airflow_database: Path) -> Iterator[Stage]:
     spec = dags / "matrix.yaml"
     spec.write_text(SPEC.format(folder=folder))
     (dags / "matrix.py").write_text(THIN_DAG)
+    (dags / "dr_reaper.py").write_text(THIN_REAPER)
     bag = DagBag(str(dags / "matrix.py"), bundle_path=dags, bundle_name="dags-folder")
     assert bag.import_errors == {}
     yield Stage(folder=folder, disaster=disaster, spec=spec, dag=bag.dags["matrix"])
-    for file in (spec, dags / "matrix.py"):
+    for file in (spec, dags / "matrix.py", dags / "dr_reaper.py"):
         file.unlink()
     shutil.rmtree(folder)

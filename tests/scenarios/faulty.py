@@ -54,6 +54,7 @@ class Fault:
 FAULTS: set[Fault] = set()
 STRUCK: list[Fault] = []
 """Faults that happened, in their order."""
+_EVERYWHERE: list[bool] = []
 
 
 def strike() -> None:
@@ -109,7 +110,7 @@ class FaultySandbox(ProcessSandbox):
         return await super().alive(handle)
 
     async def destroy(self, handle: SandboxHandle) -> tuple[str, ...]:
-        fault = calling()
+        fault = next(iter(FAULTS), None) if _EVERYWHERE else calling()
         if fault is not None and fault in FAULTS:
             STRUCK.append(fault)
             return (f"{Path(handle.place).name}, by an injected fault",)
@@ -117,15 +118,20 @@ class FaultySandbox(ProcessSandbox):
 
 
 @contextmanager
-def faults(*wanted: Fault) -> Iterator[list[Fault]]:
-    """Let these happen within a block; the list of those that did."""
+def faults(*wanted: Fault, everywhere: bool = False) -> Iterator[list[Fault]]:
+    """Let these happen within a block; the list of those that did.
+
+    :param everywhere: whether nothing goes that is to be destroyed, whoever asks for it.
+    """
     before = REPOSITORIES["basebackup"], SANDBOXES["process"]
     REPOSITORIES["basebackup"] = f"{__name__}:FaultyRepository"
     SANDBOXES["process"] = f"{__name__}:FaultySandbox"
     FAULTS.update(wanted)
+    _EVERYWHERE.extend([True] if everywhere else [])
     STRUCK.clear()
     try:
         yield STRUCK
     finally:
         REPOSITORIES["basebackup"], SANDBOXES["process"] = before
         FAULTS.clear()
+        _EVERYWHERE.clear()
