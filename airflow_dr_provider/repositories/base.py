@@ -6,7 +6,7 @@ An adapter reads, verifies and restores; it decides nothing. Adding one is writi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from airflow_dr_provider.domain.catalog import Backup, Catalog, SegmentRange
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import FileReport, WalReport
 from airflow_dr_provider.domain.target import RecoveryTarget, StoppingPoint
+from airflow_dr_provider.domain.verification import ItemReport, RepositoryItem
 
 
 class Repository(Protocol):
@@ -55,6 +56,22 @@ class Repository(Protocol):
         """Read every byte of a backup and compare: sizes, missing, extra, checksums, the manifest's own checksum."""
         ...
 
+    def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
+        """Everything that can be verified by itself: each file of each backup, each segment; names and sizes only.
+
+        What can't be verified at all (a tool that keeps no checksums) is given all the same: a later change of it shows.
+        """
+        ...
+
+    def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
+        """Read items whole and compare them with what the repository says they are; segments are decoded.
+
+        Each item has exactly one report, in any order. That an item is damaged or gone is a fault in its report, no error.
+
+        :param items: of this repository's :meth:`inventory`.
+        """
+        ...
+
     async def restore(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
         """Write the cluster's files to an empty directory, verifying what is written on the way.
 
@@ -72,6 +89,9 @@ class Repository(Protocol):
 
 REPOSITORIES: dict[str, str] = {
     "basebackup": "airflow_dr_provider.repositories.basebackup:BaseBackupRepository",
+    "pgbackrest": "airflow_dr_provider.repositories.pgbackrest:PgBackRestRepository",
+    "barman": "airflow_dr_provider.repositories.barman:BarmanRepository",
+    "walg": "airflow_dr_provider.repositories.walg:WalGRepository",
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,15 @@ from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import BackupFault, FileReport, WalReport
 from airflow_dr_provider.domain.target import RecoveryTarget, StoppingPoint
 from airflow_dr_provider.domain.wal import segment_name
-from airflow_dr_provider.errors import BackupError, RepositoryError
+from airflow_dr_provider.errors import BackupError
 from airflow_dr_provider.postgresql.command import run
 from airflow_dr_provider.postgresql.manifest import NAME as MANIFEST
 from airflow_dr_provider.postgresql.manifest import Manifest, read_manifest
 from airflow_dr_provider.postgresql.programs import Programs, find_programs
 from airflow_dr_provider.postgresql.verifybackup import verify_backup
 from airflow_dr_provider.postgresql.waldump import WalDump
-from airflow_dr_provider.postgresql.walheader import WalHeader
-from airflow_dr_provider.repositories.archive import (
-    ArchiveFile,
-    ArchiveListing,
-    find_segment_size,
-    list_archive,
-    read_archive,
-    read_header,
-    read_labels,
-)
+from airflow_dr_provider.repositories.archive import list_archive
+from airflow_dr_provider.repositories.archive_judge import find_segment_size, read_archive
 from airflow_dr_provider.repositories.basebackup_catalog import KIND, Found, entries, list_backups, read_backup
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.materialise import (
@@ -48,8 +39,9 @@ from airflow_dr_provider.repositories.materialise import (
 )
 from airflow_dr_provider.repositories.own_wal import own_wal_faults
 from airflow_dr_provider.repositories.verification import structure_faults, verify_tree
-from airflow_dr_provider.repositories.wal_fetch import fetch
-from airflow_dr_provider.repositories.wal_search import Place, WalSearch, places_of
+from airflow_dr_provider.repositories.wal_files import ArchiveFile, ArchiveListing, read_labels
+from airflow_dr_provider.repositories.wal_reader import WalReader
+from airflow_dr_provider.repositories.wal_search import places_of
 
 
 class BaseBackupRepository:
@@ -87,21 +79,18 @@ class BaseBackupRepository:
 
     async def last_record(self, catalog: Catalog, path: Sequence[SegmentRange]) -> StoppingPoint | None:
         """The last whole record of a contiguous walk of segments."""
-        return await (await self._search(catalog, path)).last()
+        return await (await self._reader(catalog)).last_record(path)
 
     async def find_target(
         self, catalog: Catalog, path: Sequence[SegmentRange], target: RecoveryTarget
     ) -> tuple[StoppingPoint, bool] | None:
         """The record at which recovery has to stop for a target."""
-        return await (await self._search(catalog, path)).find(target)
+        return await (await self._reader(catalog)).find_target(path, target)
 
-    async def _search(self, catalog: Catalog, path: Sequence[SegmentRange]) -> WalSearch:
+    async def _reader(self, catalog: Catalog) -> WalReader:
         listing = await in_thread(list_archive, self.archive)
         await in_thread(self._add_own_wal, catalog, listing)
-        size = catalog.archive.segment_size
-        places = places_of(path)
-        programs = await in_thread(self._programs, catalog, listing, places)
-        return WalSearch(listing=listing, dump=WalDump(programs), places=places, segment_size=size)
+        return WalReader(catalog, listing)
 
     def _add_own_wal(self, catalog: Catalog, listing: ArchiveListing) -> None:
         """Let segments that only a plain backup itself holds be found, too."""
@@ -112,21 +101,6 @@ class BaseBackupRepository:
                 path = self.backups / backup.id / "pg_wal" / name
                 if name not in listing.segments and path.is_file():
                     listing.segments[name] = ArchiveFile(path, path.stat().st_size, "")
-
-    def _programs(self, catalog: Catalog, listing: ArchiveListing, places: Sequence[Place]) -> Programs:
-        """The programs that read this WAL: of the version that its header tells, else of the one that most backups have."""
-        for place in places[-1:]:
-            file = listing.segment(*place, catalog.archive.segment_size)
-            header = read_header(file) if file is not None else None
-            if isinstance(header, WalHeader) and header.major is not None:
-                return find_programs(header.major)
-        versions = Counter(backup.server_version for backup in catalog.backups if backup.server_version and not backup.flaws)
-        if not versions:
-            raise RepositoryError(
-                f"No sound backup in {self.backups} tells PostgreSQL's version. Take a new base backup.",
-                code="REPOSITORY_EMPTY",
-            )
-        return find_programs(max(versions, key=lambda version: (versions[version], version)))
 
     # -- verifying and restoring ---------------------------------------------------------------------------------------
     async def verify(self, backup: Backup) -> FileReport:
@@ -236,8 +210,7 @@ class BaseBackupRepository:
     async def fetch_wal(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> WalReport:
         """Write the coordinate's WAL, decoded."""
         listing = await in_thread(list_archive, self.archive)
-        start = next((backup.start_lsn for backup in catalog.backups if backup.id == coordinate.backup_id), None)
-        return await fetch(listing, WalDump(find_programs(coordinate.server_version)), coordinate, destination, start=start)
+        return await WalReader(catalog, listing).fetch(coordinate, destination)
 
 
 def _absolute_links(member: Path) -> None:

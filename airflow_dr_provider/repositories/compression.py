@@ -6,7 +6,9 @@ missed, so the decompressors are driven here, and each has to see the end of its
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import zlib
 from collections.abc import Callable
 from importlib import import_module
@@ -18,7 +20,14 @@ from airflow_dr_provider.errors import BackupError, ConfigurationError
 _INPUT = 16 * 1024
 _LIBRARIES = {".lz4": "lz4", ".zst": "zstandard"}
 
-SUFFIXES: dict[str, str] = {".gz": ".gz", ".tgz": ".gz", ".lz4": ".lz4", ".zst": ".zst"}
+SUFFIXES: dict[str, str] = {
+    ".gz": ".gz",
+    ".tgz": ".gz",
+    ".lz4": ".lz4",
+    ".zst": ".zst",
+    ".bz2": ".bz2",
+    ".xz": ".xz",
+}
 """File name endings, and the compression that each stands for."""
 
 
@@ -41,16 +50,33 @@ def open_file(path: Path) -> BinaryIO:
     :raises OSError: when it can't be opened; reading raises :class:`BackupError` (``BACKUP_UNREADABLE``) when it is damaged.
     :raises ConfigurationError: when the library for its compression isn't installed.
     """
-    kind = compression_of(path.name)
-    if not kind:
-        return path.open("rb")
-    make = _decompressor(kind, path)
-    return cast("BinaryIO", io.BufferedReader(_Decompressed(path, make), 1 << 18))
+    return content_of(path.open("rb"), compression_of(path.name), path)
+
+
+def content_of(stored: BinaryIO, compression: str, path: Path) -> BinaryIO:
+    """What a stream of stored bytes holds, decompressed.
+
+    :param compression: a value of :data:`SUFFIXES`, or "" for a plain file.
+    :param path: where it lies, for messages.
+    :raises ConfigurationError: when the library for its compression isn't installed.
+    """
+    if not compression:
+        return stored
+    try:
+        make = _decompressor(compression, path)
+    except ConfigurationError:
+        stored.close()
+        raise
+    return cast("BinaryIO", io.BufferedReader(_Decompressed(stored, make, compression, path), 1 << 18))
 
 
 def _decompressor(kind: str, path: Path) -> Callable[[], Any]:
     if kind == ".gz":
         return lambda: zlib.decompressobj(wbits=31)
+    if kind == ".bz2":
+        return bz2.BZ2Decompressor
+    if kind == ".xz":
+        return lzma.LZMADecompressor
     try:
         if kind == ".lz4":
             return cast("Callable[[], Any]", import_module("lz4.frame").LZ4FrameDecompressor)
@@ -66,10 +92,11 @@ def _decompressor(kind: str, path: Path) -> Callable[[], Any]:
 class _Decompressed(io.RawIOBase):
     """A file's content, frame after frame."""
 
-    def __init__(self, path: Path, make: Callable[[], Any]) -> None:
+    def __init__(self, stored: BinaryIO, make: Callable[[], Any], compression: str, path: Path) -> None:
         self._path = path
+        self._compression = compression
         self._make = make
-        self._file = path.open("rb")
+        self._file = stored
         self._frame: Any = None
         self._ready = memoryview(b"")
         self._input = b""
@@ -109,7 +136,7 @@ class _Decompressed(io.RawIOBase):
             self._input = self._frame.unused_data or b""
             self._frame = None
             # gzip files may be padded with zeros to a block of a tape (RFC 1952 leaves it open; gzip itself allows it).
-            if compression_of(self._path.name) == ".gz":
+            if self._compression == ".gz":
                 self._input = self._input.lstrip(b"\0")
         return True
 

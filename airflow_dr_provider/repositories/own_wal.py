@@ -11,8 +11,8 @@ from airflow_dr_provider.domain.wal import segment_name, segment_of
 from airflow_dr_provider.errors import ArchiveError
 from airflow_dr_provider.postgresql.manifest import Manifest
 from airflow_dr_provider.postgresql.waldump import WalDump
-from airflow_dr_provider.repositories.archive import ArchiveFile, ArchiveListing, plain_segments
 from airflow_dr_provider.repositories.wal_decode import Place, undecodable
+from airflow_dr_provider.repositories.wal_files import ArchiveFile, ArchiveListing, plain_segments
 
 
 async def own_wal_faults(

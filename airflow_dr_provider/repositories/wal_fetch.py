@@ -10,9 +10,9 @@ from airflow_dr_provider.domain.reports import WalReport
 from airflow_dr_provider.domain.wal import merge_ranges, segment_name
 from airflow_dr_provider.errors import ArchiveError
 from airflow_dr_provider.postgresql.waldump import WalDump
-from airflow_dr_provider.repositories.archive import ArchiveListing, copy_history, unpack_segment
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.wal_decode import Place, undecodable
+from airflow_dr_provider.repositories.wal_files import ArchiveListing, copy_history, unpack_segment
 from airflow_dr_provider.repositories.wal_search import places_of
 
 

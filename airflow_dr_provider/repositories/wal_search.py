@@ -15,7 +15,7 @@ from airflow_dr_provider.domain.wal import segment_of, segment_start
 from airflow_dr_provider.errors import ArchiveError
 from airflow_dr_provider.postgresql.waldump import WalDump, WalRecord
 from airflow_dr_provider.postgresql.walheader import record_end
-from airflow_dr_provider.repositories.archive import ArchiveListing, plain_segments
+from airflow_dr_provider.repositories.wal_files import ArchiveListing, plain_segments
 
 NEAR = 64
 """How many segments back a commit is looked for, to tell a point's time."""

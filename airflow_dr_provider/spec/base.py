@@ -19,6 +19,8 @@ _ACCOUNT = r"^[a-z_][a-z0-9_-]{0,31}$"
 _LIBRARY = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,62}$"
 _IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"
 _QUALIFIED = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?$"
+TOOL_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+SEGMENT_NAME = r"^[0-9A-F]{24}$"
 CONNECTION_ID = r"^[A-Za-z0-9_.-]{1,250}$"
 
 IN_WORDS: dict[str, str] = {
@@ -27,6 +29,8 @@ IN_WORDS: dict[str, str] = {
     _LIBRARY: "a library's name: letters, digits and _ . + - without a folder",
     _IDENTIFIER: "a plain SQL name: letters, digits, _ and $, 63 at most, no digit first",
     _QUALIFIED: "table or schema.table, both plain SQL names",
+    TOOL_NAME: "a name: letters, digits and _ . -, a letter, digit or _ first",
+    SEGMENT_NAME: "a WAL segment's file name: 24 digits and capital letters A to F",
     CONNECTION_ID: "a connection's id: letters, digits and _ . -",
 }
 """What each pattern asks for, for messages."""
@@ -40,6 +44,10 @@ LibraryName = Annotated[str, StringConstraints(strict=True, pattern=_LIBRARY)]
 """A shared library as ``shared_preload_libraries`` names it, never with a folder."""
 Identifier = Annotated[str, StringConstraints(strict=True, pattern=_IDENTIFIER)]
 """A plain SQL name."""
+ToolName = Annotated[str, StringConstraints(strict=True, pattern=TOOL_NAME)]
+"""What a backup tool calls a cluster; it becomes a word of a command and a part of a path."""
+SegmentName = Annotated[str, StringConstraints(strict=True, pattern=SEGMENT_NAME)]
+"""A WAL segment's file name."""
 QualifiedName = Annotated[str, StringConstraints(strict=True, pattern=_QUALIFIED)]
 """``table`` or ``schema.table``."""
 

@@ -164,6 +164,8 @@ def _problems(error: ValidationError, document: Document) -> list[Problem]:
     found: dict[tuple[tuple[str | int, ...], str], Problem] = {}
     for number, entry in enumerate(error.errors(include_url=False)):
         path = _real(tuple(entry["loc"]), document)
+        if entry["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            path = (*path, "kind")
         # A list whose entries are wrong seems empty as well.
         if entry["type"] == "too_short" and entry["input"]:
             continue
@@ -183,8 +185,8 @@ def _real(path: tuple[str | int, ...], document: Document) -> tuple[str | int, .
     return real
 
 
-_BRANCHES = ("FileReference",)
-"""Models that stand in a union with a word."""
+_BRANCHES = ("FileReference", *REPOSITORY_KINDS)
+"""What pydantic puts into a place for the branch of a union that it took."""
 
 
 def _line_of(path: tuple[str | int, ...], document: Document) -> int:
@@ -197,19 +199,21 @@ def _message(entry: Any, path: tuple[str | int, ...], document: Document) -> str
     kind, given, context = entry["type"], entry.get("input"), entry.get("ctx", {})
     name = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
+        known = _known_keys(path[:-1], document)
         return f"is no key here{_close(name, known)}; known: {', '.join(known)}" if known else "is no key here"
     if kind == "missing":
-        meaning = _meaning(path)
+        meaning = _meaning(path, document)
         return f"is missing: {meaning[0].lower()}{meaning[1:]}" if meaning else "is missing"
     if given is None:
         return "is empty; write a value, or leave the key out if it may be left out"
+    if kind == "union_tag_not_found":
+        return f"is missing: the kind of repository; known: {', '.join(REPOSITORY_KINDS)}"
+    if kind == "union_tag_invalid":
+        return _unknown_kind(context.get("tag"), "repository", REPOSITORY_KINDS)
     if kind == "literal_error":
         wanted = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         if path and path[-1] == "kind":
-            wanted = list(REPOSITORY_KINDS if "repository" in path else SANDBOX_KINDS)
-            what = "repository" if "repository" in path else "sandbox"
-            return f"{_quoted(given)} is not a {what}; known: {', '.join(wanted)}{_close(str(given), wanted)}"
+            return _unknown_kind(given, "sandbox", SANDBOX_KINDS)
         return f"{_quoted(given)} isn't possible; it is {' or '.join(wanted)}{_close(str(given), wanted)}"
     if kind == "value_error":
         return str(context.get("error", entry["msg"]))
@@ -235,9 +239,14 @@ def _message(entry: Any, path: tuple[str | int, ...], document: Document) -> str
     return f"{_short(given)}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
 
 
-def _meaning(path: tuple[str | int, ...]) -> str:
+def _unknown_kind(given: Any, what: str, kinds: Iterable[str]) -> str:
+    known = list(kinds)
+    return f"{_quoted(given)} is not a {what}; known: {', '.join(known)}{_close(str(given), known)}"
+
+
+def _meaning(path: tuple[str | int, ...], document: Document) -> str:
     """What a key is for, in the models' own words; "" for no key of a mapping."""
-    model = _model_at(path[:-1])
+    model = _model_at(path[:-1], document)
     field = model.model_fields.get(path[-1]) if model is not None and path else None
     return (field.description or "").rstrip(".") if field is not None else ""
 
@@ -257,28 +266,33 @@ def _close(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _known_keys(path: tuple[str | int, ...]) -> list[str]:
+def _known_keys(path: tuple[str | int, ...], document: Document) -> list[str]:
     """The keys that a mapping at a place may have, read from the models."""
-    model = _model_at(path)
+    model = _model_at(path, document)
     return list(model.model_fields) if model is not None else []
 
 
-def _model_at(path: tuple[str | int, ...]) -> Any:
+def _model_at(path: tuple[str | int, ...], document: Document) -> Any:
     """The model of the mapping at a place; None where there is none."""
     model: Any = DrillSpec
+    value: Any = document.value
     for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
         if isinstance(part, int):
             continue
         field = model.model_fields.get(part) if model is not None else None
-        model = _model_in(field.annotation) if field is not None else None
+        model = _model_in(field.annotation, value) if field is not None else None
     return model
 
 
-def _model_in(annotation: Any) -> Any:
+def _model_in(annotation: Any, value: Any) -> Any:
+    """The model that a value is to be of: in a union of several, the one of its kind."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_in(inner)
-        if found is not None:
-            return found
-    return None
+    models = [model for inner in getattr(annotation, "__args__", ()) if (model := _model_in(inner, value)) is not None]
+    kind = value.get("kind") if isinstance(value, dict) else None
+    of_kind = [model for model in models if REPOSITORY_KINDS.get(kind) is model] if isinstance(kind, str) else []
+    return next(iter(of_kind or models), None)

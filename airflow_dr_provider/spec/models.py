@@ -10,7 +10,7 @@ from croniter import CroniterError, croniter
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstraints, field_validator, model_validator
 
 from airflow_dr_provider.domain.profiles import CHECK_NAMES
-from airflow_dr_provider.spec.base import CONNECTION_ID, FilePath, Identifier, Name, QualifiedName, SpecPart, Text
+from airflow_dr_provider.spec.base import CONNECTION_ID, FilePath, Identifier, Name, QualifiedName, SegmentName, SpecPart, Text
 from airflow_dr_provider.spec.durations import Duration
 from airflow_dr_provider.spec.repository import RepositorySpec
 from airflow_dr_provider.spec.sandbox import SandboxSpec
@@ -92,6 +92,23 @@ class Source(SpecPart):
         return self
 
 
+class AcknowledgedHole(SpecPart):
+    """Missing WAL that is known and can't be had any more. What it covers is no finding; it makes no backup eligible."""
+
+    first: SegmentName
+    """The first missing segment's file name."""
+    last: SegmentName | None = None
+    """The last one's, when there are more; of the same timeline."""
+    reason: Text
+    """Why it is accepted; the record shows it."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> AcknowledgedHole:
+        if self.last is not None and (self.last[:8] != self.first[:8] or self.last < self.first):
+            raise ValueError("last is a segment of first's timeline, and not before first")
+        return self
+
+
 class Selection(SpecPart):
     """The bounds of the choice."""
 
@@ -99,6 +116,17 @@ class Selection(SpecPart):
     """No backup older than this is taken."""
     candidates: StrictInt = Field(default=4, ge=1, le=16)
     """How many attempts a run may make in all, when there are fewer tiers: the last tier then tries further backups."""
+    acknowledged: tuple[AcknowledgedHole, ...] = ()
+    """Holes in the WAL that are known: exactly these segments."""
+
+
+class Verification(SpecPart):
+    """How often `airflow-dr verify` reads what it has read before."""
+
+    reverify_after: Duration = timedelta(days=30)
+    """What was read longer ago is read again."""
+    share: StrictInt = Field(default=1, ge=0, le=100)
+    """How many percent of all bytes are read again each time, the longest unread first, to catch rot before that."""
 
 
 class Tier(SpecPart):
@@ -179,6 +207,8 @@ class DrillSpec(SpecPart):
     """Statements that have to answer true."""
     triage: Triage = Triage()
     """What happens when no tier recovered."""
+    verification: Verification = Verification()
+    """How often the repository's content is read anew."""
     overlap: StrictBool = False
     """Whether two runs of this drill may be under way at once."""
     row_drop: StrictInt = Field(default=50, ge=0, le=100)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from airflow_dr_provider.spec.base import FilePath, SpecPart
+from pydantic import Field, StrictInt, StringConstraints
+
+from airflow_dr_provider.spec.base import FilePath, SpecPart, ToolName
 
 
 class BaseBackupSpec(SpecPart):
@@ -18,5 +20,62 @@ class BaseBackupSpec(SpecPart):
     """The folder into which archive_command copies WAL; relative to the spec's own folder."""
 
 
-RepositorySpec = BaseBackupSpec
-REPOSITORY_KINDS: dict[str, type[SpecPart]] = {"basebackup": BaseBackupSpec}
+class PgBackRestSpec(SpecPart):
+    """A stanza of pgBackRest, 2.45 or newer, with all its repositories."""
+
+    kind: Literal["pgbackrest"]
+    """The kind of repository."""
+    stanza: ToolName
+    """The stanza's name."""
+    config: FilePath | None = None
+    """pgBackRest's configuration file; its own default place when left out."""
+    repo: StrictInt | None = Field(default=None, ge=1, le=256)
+    """Only this one of its repositories (1 for repo1); all of them when left out."""
+    program: FilePath | None = None
+    """The program, when it isn't on PATH."""
+
+
+class BarmanCloudSpec(SpecPart):
+    """A bucket that barman-cloud-backup and barman-cloud-wal-archive fill."""
+
+    url: Annotated[str, StringConstraints(strict=True, pattern=r"^(s3|gs|azure|https)://[^\s?#@]{1,1000}$")]
+    """Where it is: s3://bucket/path."""
+    provider: Literal["aws-s3", "azure-blob-storage", "google-cloud-storage"] = "aws-s3"
+    """Who runs it."""
+    endpoint_url: Annotated[str, StringConstraints(strict=True, pattern=r"^https?://[^\s?#@]{1,1000}$")] | None = None
+    """The address of an S3 service that isn't AWS's."""
+
+
+class BarmanSpec(SpecPart):
+    """A server of Barman 3, on this machine or in a bucket."""
+
+    kind: Literal["barman"]
+    """The kind of repository."""
+    server: ToolName
+    """The server's name."""
+    config: FilePath | None = None
+    """Barman's configuration file; its own default place when left out."""
+    cloud: BarmanCloudSpec | None = None
+    """The bucket, for what the barman-cloud programs wrote; left out for a Barman on this machine."""
+    bin: FilePath | None = None
+    """The folder of Barman's programs, when they aren't on PATH."""
+
+
+class WalGSpec(SpecPart):
+    """What WAL-G wrote."""
+
+    kind: Literal["walg"]
+    """The kind of repository."""
+    env_file: FilePath
+    """A file of NAME=value lines: WAL-G's settings (WALG_S3_PREFIX and the like)."""
+    program: FilePath | None = None
+    """The program, when it isn't on PATH."""
+
+
+RepositorySpec = Annotated[BaseBackupSpec | PgBackRestSpec | BarmanSpec | WalGSpec, Field(discriminator="kind")]
+REPOSITORY_KINDS: dict[str, type[SpecPart]] = {
+    "basebackup": BaseBackupSpec,
+    "pgbackrest": PgBackRestSpec,
+    "barman": BarmanSpec,
+    "walg": WalGSpec,
+}

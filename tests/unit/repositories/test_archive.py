@@ -14,15 +14,11 @@ import pytest
 from airflow_dr_provider.domain.catalog import SegmentRange, WalArchive
 from airflow_dr_provider.domain.wal import segment_name
 from airflow_dr_provider.errors import ArchiveError, BackupError, RepositoryError
-from airflow_dr_provider.repositories.archive import (
-    ArchiveListing,
-    find_segment_size,
-    list_archive,
-    read_archive,
-    unpack_segment,
-)
+from airflow_dr_provider.repositories.archive import list_archive
+from airflow_dr_provider.repositories.archive_judge import find_segment_size, read_archive
 from airflow_dr_provider.repositories.compression import open_file
 from airflow_dr_provider.repositories.halting import check_halt, in_thread
+from airflow_dr_provider.repositories.wal_files import ArchiveListing, unpack_segment
 
 MIB = 1 << 20
 CLUSTER = 77

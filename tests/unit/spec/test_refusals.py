@@ -297,3 +297,30 @@ def test_shuffled_lines_end_in_a_spec_or_a_sentence(swaps: list[tuple[int, str]]
         assert all(line.startswith("orders.yaml") for line in error.message.splitlines())  # noqa: PT017 - either end is right
     else:
         assert spec_from_snapshot(spec_snapshot(spec)) == spec
+
+
+REPOSITORIES_REFUSED = [
+    ("{kind: pgbackrest}", "source.repository.stanza: is missing"),
+    (
+        "{kind: pgbackrest, stanza: main, archive: ./a}",
+        "source.repository.archive: is no key here; known: kind, stanza, config",
+    ),
+    ("{kind: pgbackrest, stanza: ../main}", 'source.repository.stanza: "../main" can\'t be used here'),
+    ("{kind: barman, server: main, cloud: {}}", "source.repository.cloud.url: is missing: where it is"),
+    ("{kind: barman, server: main, cloud: {url: s3://b, profider: x}}", "(did you mean provider?)"),
+    ("{kind: walg}", "source.repository.env_file: is missing"),
+    ("{stanza: main}", "source.repository.kind: is missing: the kind of repository; known: basebackup, pgbackrest"),
+]
+
+
+@pytest.mark.parametrize(("repository", "words"), REPOSITORIES_REFUSED)
+def test_each_kind_of_repository_has_its_own_keys(repository: str, words: str) -> None:
+    message = refusal(changed("{kind: basebackup, backups: ./backups, archive: ./archive}", repository))
+    assert words in message
+    assert len(message.splitlines()) == 1
+
+
+def test_acknowledged_holes_are_in_order() -> None:
+    first, other = "000000010000000000000003", "000000020000000000000004"
+    hole = f"{{first: '{first}', last: '{other}', reason: lost}}"
+    assert "last is a segment of first's timeline" in refusal(changed("selection: {", f"selection: {{acknowledged: [{hole}], "))
