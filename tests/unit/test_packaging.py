@@ -87,6 +87,7 @@ def test_what_is_installed_is_what_is_locked() -> None:
 
 def test_nothing_that_is_installed_lacks_what_it_needs() -> None:
     installed = {canonicalize_name(found.metadata["Name"]): found.version for found in distributions()}
+    installed["psycopg2"] = installed["psycopg2-binary"]  # the same module as a wheel (tool.uv in pyproject.toml)
     environment = default_environment()
     missing = [
         f"{found.metadata['Name']} needs {wish}, there is {installed.get(canonicalize_name(wish.name))}"
