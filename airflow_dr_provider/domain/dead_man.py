@@ -30,8 +30,8 @@ class KnownRun(Value):
 class Duty(Value):
     """What a drill owes by its schedule.
 
-    :param due: times at which it should have begun long enough ago, newest first; more than :data:`PROOFS` of them are of no use
-        but for a run that is under way.
+    :param due: times at which it should have begun long enough ago, newest first: :data:`PROOFS`, and one more for a run that
+        is under way.
     :param watched_since: when a scan first saw this schedule; what was due before it is nobody's debt.
     :param patience_seconds: how long a run may take, a person's answer included.
     """
@@ -59,16 +59,16 @@ def debts(duty: Duty, runs: Sequence[KnownRun], moment: datetime) -> Iterator[De
     due = [time for time in duty.due if time >= duty.watched_since]
     if not due:
         return
-    # A run under way is why no other could begin, until it is stuck.
-    waiting = any(run.closed_at is None and run not in stuck for run in runs)
-    if not waiting and not any(_since(run, due[0]) for run in runs):
+    # A run under way is why no other could begin, until it is stuck; and it has proved nothing yet.
+    waiting = min((run.opened_at for run in runs if run.closed_at is None and run not in stuck), default=None)
+    if waiting is None and not any(_since(run, due[0]) for run in runs):
         yield Debt("DRILL_MISSED", _missed(due, runs))
         return
-    over = due[1:] if waiting else due
-    if len(over) >= PROOFS:
-        ended = [run for run in runs if run.closed_at is not None and _since(run, over[PROOFS - 1])]
-        if not any(run.outcome in _PROVED for run in ended):
-            yield Debt("DRILL_UNPROVED", f"none of {len(ended)} runs since {_text(over[PROOFS - 1])} proved a recovery")
+    over = [time for time in due if waiting is None or time < waiting - CLOCKS][:PROOFS]
+    if len(over) == PROOFS:
+        ended = [run for run in runs if run.closed_at is not None and _since(run, over[-1])]
+        if ended and not any(run.outcome in _PROVED for run in ended):
+            yield Debt("DRILL_UNPROVED", f"of {len(ended)} runs since {_text(over[-1])} none proved a recovery")
 
 
 def _missed(due: Sequence[datetime], runs: Sequence[KnownRun]) -> str:

@@ -157,7 +157,7 @@ def _judge(scan: CatalogScan, seen: CatalogSeen | None, moment: datetime) -> _Ju
     now = _seen_now(scan, seen, moment)
     found = [*wal_findings(scan, missing), *backup_findings(scan, seen, moment)]
     notes = list(scan.notes)
-    late = behind(scan, now.advanced_at, moment)
+    late = behind(scan, now, moment)
     if late is not None and late[0]:
         found.append(Found(late[0], "archive's end", late[1]))
     elif late is not None:
@@ -177,6 +177,7 @@ def _seen_now(scan: CatalogScan, seen: CatalogSeen | None, moment: datetime) -> 
         timeline=scan.timeline,
         end_lsn=known.end_lsn if known is not None else end,
         advanced_at=known.advanced_at if known is not None else moment,
+        grew=known.grew if known is not None else seen is not None,
         restorable=scan.restorable,
         sound=sound_ids(scan),
         spoiled=spoiled_ids(scan, seen),

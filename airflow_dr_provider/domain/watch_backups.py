@@ -73,12 +73,12 @@ def _reasons(standing: Standing) -> str:
 
 def _overdue(scan: CatalogScan, moment: datetime) -> Iterator[Found]:
     """Half of the lookback is over, or more where backups are usually taken less often than that."""
-    usable = [one.backup for one in scan.standings if not one.reasons and one.backup.stop_time is not None]
-    times = sorted(backup.stop_time for backup in usable if backup.stop_time is not None)[-_RHYTHM:]
-    if not times:
+    newest = max((time for time, usable in _stops(scan) if usable), default=None)
+    if newest is None:
         return
+    times = sorted(time for time, _ in _stops(scan))[-_RHYTHM:]
     usual = max(((later - earlier).total_seconds() for earlier, later in pairwise(times)), default=0.0)
-    age = (moment - times[-1]).total_seconds()
+    age = (moment - newest).total_seconds()
     if age > max(scan.lookback_seconds / 2, 1.5 * usual):
         left = timedelta(seconds=round(scan.lookback_seconds - age))
         yield Found(
@@ -86,3 +86,9 @@ def _overdue(scan: CatalogScan, moment: datetime) -> Iterator[Found]:
             "repository",
             f"the newest usable backup is {timedelta(seconds=round(age))} old; in {left} the lookback leaves none",
         )
+
+
+def _stops(scan: CatalogScan) -> list[tuple[datetime, bool]]:
+    """When each sound backup ended, and whether it can still be used."""
+    sound = [one for one in scan.standings if one.sound]
+    return [(one.backup.stop_time, not one.reasons) for one in sound if one.backup.stop_time is not None]

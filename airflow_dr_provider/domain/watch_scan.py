@@ -42,6 +42,7 @@ class CatalogSeen(Value):
 
     :param end_lsn: the furthest end of the timeline's WAL that any scan saw.
     :param advanced_at: the scan that saw this end first.
+    :param grew: whether an earlier scan saw it end before that; else the WAL may be any time older.
     :param sound: ids of backups with nothing wrong, in the order in which they stop.
     :param spoiled: ids of those that were sound once and are not any more.
     """
@@ -50,6 +51,7 @@ class CatalogSeen(Value):
     timeline: int
     end_lsn: Lsn
     advanced_at: datetime
+    grew: bool = False
     restorable: Restorable | None = None
     sound: tuple[str, ...] = ()
     spoiled: tuple[str, ...] = ()

@@ -82,36 +82,47 @@ def named_holes(scan: CatalogScan, missing: dict[str, tuple[SegmentRange, ...]])
     )
 
 
-def behind(scan: CatalogScan, advanced_at: datetime, moment: datetime) -> tuple[str, str] | None:
+def behind(scan: CatalogScan, now: CatalogSeen, moment: datetime) -> tuple[str, str] | None:
     """A code and a sentence when what could be restored lies further back than the RPO allows.
 
     The code is "" where production may just be idle: an archive alone can't tell a server that has nothing to say from one
     whose WAL doesn't arrive. A heartbeat can, and so can a backup that ends behind the archive's end.
 
-    :param advanced_at: when a scan first saw the archive end where it does.
+    :param now: what this scan will remember.
     """
     point = scan.restorable
     if point is None:
         return None
-    age = (moment - (point.time or advanced_at)).total_seconds()
+    age = (moment - (point.time or now.advanced_at)).total_seconds()
     if age <= scan.rpo_seconds:
         return None
     span, limit = timedelta(seconds=round(age)), timedelta(seconds=round(scan.rpo_seconds))
     what = f"the last commit that could be restored is {span} old" if point.time else f"no WAL has come for {span}"
+    what = f"{what}, the RPO is {limit}"
     if point.hole is not None:
-        cause = f"{range_text(point.hole, scan.segment_size)} is missing behind it"
-        return "RPO_EXCEEDED", f"{what}, the RPO is {limit}: {cause}"
-    ahead = [one.backup.id for one in scan.standings if (one.backup.stop_lsn or 0) > point.lsn and one.sound]
+        return "RPO_EXCEEDED", f"{what}: {range_text(point.hole, scan.segment_size)} is missing behind it"
+    if now.grew and (moment - now.advanced_at).total_seconds() <= scan.rpo_seconds:
+        return "", f"{what}; WAL comes and holds no commit: {_asleep(scan)}"
+    ahead = [one.backup.id for one in scan.standings if one.sound and one.reach.on_timeline and _stop(one) > point.lsn]
     if ahead or scan.heartbeat:
-        sign = (
-            f"backup {ahead[-1]} ends behind the archive's end {point.lsn}" if ahead else "a heartbeat is written all the time"
-        )
-        return "ARCHIVE_STALLED", f"{what}, the RPO is {limit}, and production lives: {sign}. Look at pg_stat_archiver there."
-    return "", f"{what}, the RPO is {limit}; production may be idle: a heartbeat in the spec would tell"
+        sign = f"backup {ahead[-1]} ends behind {point.lsn}, the archive's end" if ahead else "its heart beats all the time"
+        return "ARCHIVE_STALLED", f"{what}, and production lives: {sign}. Look at pg_stat_archiver there."
+    return "", f"{what}; {_asleep(scan)}"
+
+
+def _asleep(scan: CatalogScan) -> str:
+    if scan.heartbeat:
+        return "look whether the heartbeat is still written"
+    return "production may be idle: a heartbeat in the spec would tell"
+
+
+def _stop(standing: Standing) -> int:
+    return standing.backup.stop_lsn or 0
 
 
 def _lost(scan: CatalogScan, seen: CatalogSeen | None) -> Iterator[SegmentRange]:
-    end = end_of_wal(scan)
+    # What a backup carries inside itself is not lost with the archive.
+    end = max(end_of_wal(scan), scan.restorable.lsn if scan.restorable is not None else 0)
     if seen is not None and seen.timeline == scan.timeline and seen.end_lsn > end > 0:
         size = scan.segment_size
         yield SegmentRange(timeline=scan.timeline, first=end // size, last=seen.end_lsn // size - 1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+from asyncio import sleep
 from datetime import datetime
 
 from airflow_dr_provider.domain.catalog import Catalog, SegmentRange
@@ -40,7 +40,7 @@ async def scan(services: Services, spec: DrillSpec, *, settling_seconds: float =
     before = WatchMemory.model_validate(last.memory) if last is not None else None
     report = await _look(services, spec, before)
     if report.unsettled:
-        await asyncio.sleep(settling_seconds)
+        await sleep(settling_seconds)
         report = await _look(services, spec, before)
     identifier = f"{spec.drill}@{report.at.isoformat()}"
     kept.keep(_row(identifier, report))
