@@ -170,11 +170,11 @@ def _judge(scan: CatalogScan, seen: CatalogSeen | None, moment: datetime) -> _Ju
 
 
 def _seen_now(scan: CatalogScan, seen: CatalogSeen | None, moment: datetime) -> CatalogSeen:
-    end = end_of_wal(scan)
-    known = seen if seen is not None and seen.timeline == scan.timeline and seen.end_lsn >= end else None
+    end = end_of_wal(scan, scan.timeline)
+    known = seen if seen is not None and (seen.timeline, seen.end_lsn) >= (scan.timeline, end) else None
     return CatalogSeen(
         repository=scan.catalog.identity,
-        timeline=scan.timeline,
+        timeline=known.timeline if known is not None else scan.timeline,
         end_lsn=known.end_lsn if known is not None else end,
         advanced_at=known.advanced_at if known is not None else moment,
         grew=known.grew if known is not None else seen is not None,
@@ -185,7 +185,7 @@ def _seen_now(scan: CatalogScan, seen: CatalogSeen | None, moment: datetime) -> 
 
 
 def _unsettled(scan: CatalogScan, findings: Iterable[Finding], moment: datetime) -> bool:
-    border = end_of_wal(scan) // scan.segment_size - UNSETTLED
+    border = end_of_wal(scan, scan.timeline) // scan.segment_size - UNSETTLED
     holes = (finding.segments for finding in findings if finding.signature == "WAL_HOLE" and finding.since == moment)
     return any(part is not None and part.timeline == scan.timeline and part.last >= border for part in holes)
 

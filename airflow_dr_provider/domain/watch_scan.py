@@ -40,7 +40,7 @@ class CatalogScan(Value):
 class CatalogSeen(Value):
     """What a scan remembers of a repository.
 
-    :param end_lsn: the furthest end of the timeline's WAL that any scan saw.
+    :param timeline: the youngest that any scan followed; *end_lsn* the furthest end of its WAL that any saw.
     :param advanced_at: the scan that saw this end first.
     :param grew: whether an earlier scan saw it end before that; else the WAL may be any time older.
     :param sound: ids of backups with nothing wrong, in the order in which they stop.

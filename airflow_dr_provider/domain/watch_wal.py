@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow_dr_provider.domain.catalog import SegmentRange
 from airflow_dr_provider.domain.continuity import holes
+from airflow_dr_provider.domain.lineage import ancestry
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.restorable import Standing
 from airflow_dr_provider.domain.wal import (
@@ -29,10 +30,10 @@ _MEANING = {
 }
 
 
-def end_of_wal(scan: CatalogScan) -> Lsn:
-    """The end of the last usable segment of the scan's timeline; 0 when it has none."""
+def end_of_wal(scan: CatalogScan, timeline: int) -> Lsn:
+    """The end of a timeline's last usable segment; 0 when it has none."""
     archive = scan.catalog.archive
-    usable = subtract_ranges((part for part in archive.ranges if part.timeline == scan.timeline), archive.flawed)
+    usable = subtract_ranges((part for part in archive.ranges if part.timeline == timeline), archive.flawed)
     return segment_start(usable[-1].last + 1, scan.segment_size) if usable else Lsn(0)
 
 
@@ -121,11 +122,18 @@ def _stop(standing: Standing) -> int:
 
 
 def _lost(scan: CatalogScan, seen: CatalogSeen | None) -> Iterator[SegmentRange]:
-    # What a backup carries inside itself is not lost with the archive.
-    end = max(end_of_wal(scan), scan.restorable.lsn if scan.restorable is not None else 0)
-    if seen is not None and seen.timeline == scan.timeline and seen.end_lsn > end > 0:
-        size = scan.segment_size
-        yield SegmentRange(timeline=scan.timeline, first=end // size, last=seen.end_lsn // size - 1)
+    """What an earlier scan saw at the end; of a younger timeline too, which is no longer the latest when its WAL is gone."""
+    if seen is None or seen.timeline < scan.timeline or not seen.end_lsn:
+        return
+    size, last = scan.segment_size, seen.end_lsn // scan.segment_size - 1
+    end = end_of_wal(scan, seen.timeline)
+    if seen.timeline == scan.timeline and scan.restorable is not None:
+        end = max(end, scan.restorable.lsn)  # what a backup carries inside itself is not lost with the archive
+    forks = ancestry(scan.catalog.archive, seen.timeline)
+    begins = forks[-1].switch_lsn // size if forks else last
+    first = end // size if end else begins
+    if first <= last:
+        yield SegmentRange(timeline=seen.timeline, first=first, last=last)
 
 
 def _stopped(standings: Sequence[Standing], part: SegmentRange) -> str:

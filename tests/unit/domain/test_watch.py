@@ -18,7 +18,7 @@ from airflow_dr_provider.domain.wal import segment_name
 from airflow_dr_provider.domain.watch import Unread, WatchMemory, WatchReport, watch
 from airflow_dr_provider.domain.watch_scan import CatalogScan, CatalogSeen
 from airflow_dr_provider.domain.watch_wal import NAMED
-from tests.unit.domain.builders import NOON, SIZE, archive, at, backup, catalog, minutes, segments
+from tests.unit.domain.builders import NOON, SIZE, archive, at, backup, catalog, fork, minutes, segments
 from tests.unit.domain.worlds import make_world
 
 QUARTER = timedelta(minutes=15)
@@ -153,14 +153,23 @@ def test_an_archive_that_is_empty_now_has_lost_what_no_backup_carries() -> None:
 
 def test_another_timeline_begins_anew() -> None:
     before = look(read())
-    switched = archive(segments(1, 1, 20), segments(2, 15, 16), forks=[fork_at(15.5)])
+    switched = archive(segments(1, 1, 20), segments(2, 15, 16), forks=[fork(2, 1, 15.5)])
     assert codes(look(read(switched), before, moment=NOON + QUARTER)) == []
 
 
-def fork_at(where: float) -> Any:
-    from tests.unit.domain.builders import fork
-
-    return fork(2, 1, where)
+def test_a_timeline_that_is_gone_is_lost_and_stays_so() -> None:
+    """The one before it is the latest then, and nothing of it is missing."""
+    both = archive(segments(1, 1, 20), segments(2, 15, 18), forks=[fork(2, 1, 15.5)])
+    before = look(read(both))
+    for history in ([fork(2, 1, 15.5)], []):
+        gone = look(read(archive(segments(1, 1, 20), forks=history)), before, moment=NOON + QUARTER)
+        first = 15 if history else 18
+        assert [(f.signature, f.segments) for f in gone.findings] == [("WAL_LOST", segments(2, first, 18))]
+        again = look(read(archive(segments(1, 1, 21), forks=history)), gone, moment=NOON + QUARTER * 2)
+        assert [f.since for f in again.findings] == [NOON + QUARTER]
+        assert codes(look(read(both), again, moment=NOON + QUARTER * 3)) == []
+    known = look(read(archive(segments(1, 1, 20)), acknowledged=(segments(2, 18),)), before, moment=NOON + QUARTER)
+    assert codes(known) == []
 
 
 def test_very_many_holes_are_counted() -> None:
@@ -208,6 +217,22 @@ def test_no_hole_is_missed_and_none_is_invented(data: st.DataObject) -> None:
     again = look(scan, report, moment=NOON + QUARTER)
     assert [f.segments for f in again.findings] == [f.segments for f in report.findings]
     assert not any(again.is_new(finding) for finding in again.findings)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 20), st.integers(0, 25), st.lists(st.integers(2, 19), max_size=3))
+def test_whatever_goes_is_found_and_what_comes_is_not(first: int, last: int, gone: list[int]) -> None:
+    """Between two scans an archive loses segments in the middle and at its end, or grows: exactly what went is told."""
+    now = set(range(1, last + 1)) - (set(gone) if last >= 20 else set())
+    wal = archive(*(segments(1, number) for number in sorted(now)))
+    base = backup("base", first, first + 0.5, own_wal=(segments(1, first),), age=60)
+    before = look(read(WHOLE, base))
+    report = look(read(wal, base), before, moment=NOON + QUARTER)
+    told = {
+        number for f in report.findings if f.segments is not None for number in range(f.segments.first, f.segments.last + 1)
+    }
+    went = set(range(1, 21)) - now
+    assert told == {number for number in went if number > first}
 
 
 # -- the archive's end -------------------------------------------------------------------------------------------------
