@@ -6,6 +6,8 @@ import hashlib
 from asyncio import sleep
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from airflow_dr_provider.domain.catalog import Catalog, SegmentRange
 from airflow_dr_provider.domain.continuity import Continuity, latest_timeline, whole_path
 from airflow_dr_provider.domain.dead_man import CLOCKS, PROOFS, KnownRun
@@ -13,7 +15,7 @@ from airflow_dr_provider.domain.restorable import Restorable, Standing, furthest
 from airflow_dr_provider.domain.wal import parse_segment
 from airflow_dr_provider.domain.watch import Unread, WatchMemory, WatchReport, watch
 from airflow_dr_provider.domain.watch_scan import CatalogScan, CatalogSeen
-from airflow_dr_provider.errors import DrillError
+from airflow_dr_provider.errors import DrillError, StateError
 from airflow_dr_provider.repositories.base import Repository
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.schedule import times_before
@@ -36,12 +38,12 @@ async def scan(services: Services, spec: DrillSpec, *, settling_seconds: float =
     :raises StateError: when the store can't be used. A repository that can't be read is a finding.
     """
     kept = Scans(services.store)
-    last = kept.latest(spec.drill)
-    before = WatchMemory.model_validate(last.memory) if last is not None else None
+    before, forgotten = _memory(kept.latest(spec.drill))
     report = await _look(services, spec, before)
     if report.unsettled:
         await sleep(settling_seconds)
         report = await _look(services, spec, before)
+    report = report.model_copy(update={"notes": (*forgotten, *report.notes)})
     identifier = f"{spec.drill}@{report.at.isoformat()}"
     kept.keep(_row(identifier, report))
     return identifier, report
@@ -51,9 +53,9 @@ async def _look(services: Services, spec: DrillSpec, before: WatchMemory | None)
     moment = services.clock()
     try:
         read: CatalogScan | Unread = await _read(services, spec, before.catalog if before is not None else None, moment)
+    except StateError:
+        raise
     except DrillError as error:
-        if error.code == "STATE_UNREACHABLE":
-            raise
         read = Unread(signature=error.code, detail=error.message)
     objectives = spec.objectives
     due: tuple[datetime, ...] = ()
@@ -134,6 +136,16 @@ def _acknowledged(spec: DrillSpec, segment_size: int) -> tuple[SegmentRange, ...
 
 
 # -- the store ---------------------------------------------------------------------------------------------------------
+def _memory(last: Scan | None) -> tuple[WatchMemory | None, tuple[str, ...]]:
+    """What the last scan remembered, and a note when that can't be read: the watch then begins anew, for it must go on."""
+    if last is None:
+        return None, ()
+    try:
+        return WatchMemory.model_validate(last.memory), ()
+    except ValidationError:
+        return None, (f"the scan {last.id} was kept by another version; this one counts as the drill's first",)
+
+
 def _row(identifier: str, report: WatchReport) -> Scan:
     dumped = report.model_dump(mode="json")
     return Scan(

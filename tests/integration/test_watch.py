@@ -262,6 +262,16 @@ def test_a_drill_without_a_schedule_is_never_late(bench: Bench, services: Servic
     assert codes(look(services, bench, after=timedelta(days=2))) == []
 
 
+def test_the_memory_of_another_version_stops_no_watch(bench: Bench, services: Services, repository: Repository) -> None:
+    look(services, bench)
+    with services.store._writing() as connection:
+        connection.exec_driver_sql("""UPDATE dr_scans SET memory = '{"of":"tomorrow"}'""")
+    report = look(services, bench, after=HOUR / 4)
+    assert codes(report) == []
+    assert "another version" in report.notes[0]
+    assert look(services, bench, after=HOUR / 2).notes == ()
+
+
 # -- what a scan leaves ------------------------------------------------------------------------------------------------
 def test_no_run_is_opened_and_nothing_is_written_but_the_scan(bench: Bench, services: Services) -> None:
     before = {path: path.stat().st_mtime_ns for path in sorted(bench.folder.rglob("*")) if "state.db" not in path.name}
