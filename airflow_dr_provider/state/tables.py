@@ -181,3 +181,22 @@ measurements = sa.Table(
     sa.Column("unit", sa.String(16), nullable=False),
     sa.Column("at", Moment, nullable=False),
 )
+
+scans = sa.Table(
+    "dr_scans",
+    metadata,
+    sa.Column("id", sa.String(120), primary_key=True),
+    sa.Column("drill", sa.String(64), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("conclusive", sa.Boolean, nullable=False),
+    sa.Column("repository", sa.String(500)),
+    sa.Column("restorable", Json),
+    sa.Column("holes", Json, nullable=False),
+    sa.Column("findings", Json, nullable=False),
+    sa.Column("notes", Json, nullable=False),
+    sa.Column("memory", Json, nullable=False),
+    # Of what was said: scans that say the same as those around them are not worth keeping for long.
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("repeats", sa.Boolean, nullable=False),
+    sa.Index(None, "drill", "at"),
+)
