@@ -31,14 +31,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository", "name", name=op.f("pk_dr_verified")),
     )
     op.create_index(op.f("ix_dr_verified_repository_verified_at"), "dr_verified", ["repository", "verified_at"], unique=False)
-    op.create_index(
-        "ix_dr_verified_faults",
-        "dr_verified",
-        ["repository"],
-        unique=False,
-        sqlite_where=sa.text("fault_code IS NOT NULL"),
-        postgresql_where=sa.text("fault_code IS NOT NULL"),
-    )
+    op.create_index("ix_dr_verified_faults", "dr_verified", ["repository", "fault_code"], unique=False)
 
 
 def downgrade() -> None:

@@ -1,0 +1,308 @@
+"""``airflow-dr verify`` on a real repository: what is read again, what is found and when, and what follows from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_dr_provider.demo.production import flip_byte
+from airflow_dr_provider.stages.damage import known_damage
+from tests.support.drills import Bench, Repository, end
+
+pytestmark = pytest.mark.postgres
+
+NO_SHARE = "verification: {share: 0}\n"
+
+
+def verify(bench: Bench, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """``airflow-dr verify --json``; its document."""
+    done = bench.call("verify", str(bench.spec), "--json", *arguments)
+    assert done.returncode == code, (done.returncode, done.stdout[-3000:], done.stderr[-3000:])
+    assert "Traceback" not in done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["exit_code"] == code
+    return document
+
+
+def policy(bench: Bench, text: str = NO_SHARE) -> None:
+    """Another ``verification`` part of the spec."""
+    kept = [line for line in bench.spec.read_text().splitlines(keepends=True) if not line.startswith("verification:")]
+    bench.spec.write_text("".join(kept) + text)
+
+
+def biggest(bench: Bench, backup: str) -> Path:
+    """The biggest relation file of a backup."""
+    files = [path for path in (bench.backups / backup / "base").rglob("*") if path.is_file()]
+    return max(files, key=lambda path: (path.stat().st_size, path.name))
+
+
+def named(bench: Bench, path: Path) -> str:
+    return str(path.relative_to(bench.folder))
+
+
+def faults(document: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(fault["item"], fault["signature"]) for fault in document["faults"]]
+
+
+def in_quarantine(bench: Bench) -> list[str]:
+    done = bench.call("quarantine", "list", str(bench.spec), "--json")
+    assert done.returncode == 0, done.stderr
+    return [entry["backup_id"] for entry in json.loads(done.stdout)]
+
+
+# -- what is read ------------------------------------------------------------------------------------------------------
+def test_a_second_pass_reads_the_share_and_nothing_else(bench: Bench) -> None:
+    first = verify(bench)
+    assert (first["read"], first["unchanged"], first["faults"]) == ({"new": first["items"]}, 0, [])
+    assert first["bytes_read"] == first["bytes"]
+    second = verify(bench)
+    assert set(second["read"]) == {"rotated"}
+    assert second["bytes_read"] <= first["bytes"] // 100 + (16 << 20)
+    assert second["unchanged"] + second["read"]["rotated"] == second["items"] == first["items"]
+    policy(bench)
+    assert verify(bench)["read"] == {}
+    assert verify(bench, "--all")["read"] == {"asked": first["items"]}
+
+
+def test_what_came_is_read_and_what_expired_is_forgotten(bench: Bench, repository: Repository) -> None:
+    policy(bench)
+    aside = bench.folder / "aside"
+    (bench.backups / "third").rename(aside)
+    first = verify(bench)
+    aside.rename(bench.backups / "third")
+    came = verify(bench)
+    assert came["read"] == {"new": came["items"] - first["items"]}
+    shutil.rmtree(bench.backups / "first")
+    (bench.archive / "000000010000000000000001").unlink()
+    expired = verify(bench)
+    assert expired["read"] == {}
+    assert expired["forgotten"] == came["items"] - expired["items"] > 900
+    assert verify(bench)["forgotten"] == 0
+
+
+def test_the_newest_segment_is_read_once_more_when_there_is_a_later_one(bench: Bench, repository: Repository) -> None:
+    policy(bench)
+    last = bench.archive / repository.facts["last_segment"]
+    aside = bench.folder / "aside"
+    last.rename(aside)
+    verify(bench)
+    aside.rename(last)
+    assert verify(bench)["read"] == {"new": 1, "changed": 1}
+
+
+def test_chosen_backups_alone(bench: Bench) -> None:
+    policy(bench)
+    one = verify(bench, "--backup", "second")
+    assert one["read"] == {"new": one["items"]}
+    rest = verify(bench)
+    assert rest["read"] == {"new": rest["items"] - one["items"]}
+    assert verify(bench, "--backup", "second", "--all")["read"] == {"asked": one["items"]}
+    none = verify(bench, "--backup", "fourth", code=2)
+    assert "no backup fourth" in none["error"]["message"]
+    assert "first, second, third" in none["error"]["message"]
+
+
+# -- rot ---------------------------------------------------------------------------------------------------------------
+def test_rot_under_an_old_stamp_is_found_when_its_turn_comes_and_not_before(bench: Bench) -> None:
+    policy(bench)
+    verify(bench)
+    rotten = biggest(bench, "third")
+    flip_byte(rotten)  # keeps size and time of modification, as a disk does
+    assert verify(bench)["read"] == {}
+    policy(bench, "verification: {share: 100}\n")
+    found = verify(bench, code=1)
+    assert faults(found) == [(named(bench, rotten), "BACKUP_CHECKSUM_MISMATCH")]
+    assert found["quarantined"] == ["third"]
+
+
+def test_rot_is_found_after_reverify_after_at_the_latest(bench: Bench) -> None:
+    policy(bench)
+    verify(bench)
+    rotten = biggest(bench, "second")
+    flip_byte(rotten)
+    store = bench.store()
+    name = named(bench, rotten)
+    identity = f"basebackup:{bench.backups}"
+    known = store.ledger.known(identity, [name])[name]
+    store.ledger.keep(identity, [known.model_copy(update={"verified_at": known.verified_at - timedelta(days=30)})])
+    store.close()
+    found = verify(bench, code=1)
+    assert found["read"] == {"expired": 1}
+    assert faults(found) == [(name, "BACKUP_CHECKSUM_MISMATCH")]
+
+
+def test_rot_is_found_by_asking_for_all(bench: Bench, repository: Repository) -> None:
+    policy(bench)
+    verify(bench)
+    segment = bench.archive / repository.facts["segment_after_first"]
+    flip_byte(segment, (16 << 20) - 100)  # behind the segment's last record, where no checksum of WAL's own reaches
+    assert verify(bench)["read"] == {}
+    found = verify(bench, "--all", code=1)
+    assert faults(found) == [(named(bench, segment), "WAL_SEGMENT_DAMAGED")]
+    assert "size and its time of modification are the same" in found["faults"][0]["detail"]
+    assert found["quarantined"] == []
+
+
+def test_a_changed_file_is_found_at_once(bench: Bench) -> None:
+    policy(bench)
+    verify(bench)
+    touched, changed = bench.backups / "first" / "PG_VERSION", biggest(bench, "first")
+    touched.touch()
+    flip_byte(changed)
+    changed.touch()
+    found = verify(bench, code=1)
+    assert found["read"] == {"changed": 2}
+    assert faults(found) == [(named(bench, changed), "BACKUP_CHECKSUM_MISMATCH")]
+
+
+def test_a_manifest_that_was_made_to_fit_is_found(bench: Bench) -> None:
+    """Whoever changes a file and its manifest passes every comparison with the manifest."""
+    policy(bench)
+    verify(bench)
+    victim, manifest = bench.backups / "third" / "base" / "1" / "PG_VERSION", bench.backups / "third" / "backup_manifest"
+    other = bench.backups / "third" / "PG_VERSION"
+    for path in (victim, other):
+        path.write_text("81\n")
+    lines = [line for line in manifest.read_text().splitlines(keepends=True) if "PG_VERSION" not in line]
+    content = "".join(lines[:-1])
+    import hashlib
+
+    manifest.write_text(f'{content}"Manifest-Checksum": "{hashlib.sha256(content.encode()).hexdigest()}"}}\n')
+    found = verify(bench, code=1)
+    assert {item for item, _ in faults(found)} >= {named(bench, path) for path in (victim, other, manifest)}
+
+
+# -- what is wrong with a backup ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("harm", "signature"),
+    [
+        ("truncated", "BACKUP_FILE_SIZE"),
+        ("missing", "BACKUP_FILE_MISSING"),
+        ("extra", "BACKUP_FILE_EXTRA"),
+        ("pipe", "BACKUP_FILE_MISSING"),
+    ],
+)
+def test_a_fault_is_named_and_only_a_person_lifts_the_quarantine(bench: Bench, harm: str, signature: str) -> None:
+    policy(bench)
+    verify(bench)
+    victim = biggest(bench, "third")
+    whole = bench.folder / "whole"
+    shutil.copy2(victim, whole)
+    if harm == "truncated":
+        os.truncate(victim, 8192)
+    elif harm == "extra":
+        victim = victim.with_name("stranger")
+        victim.write_text("?")
+    else:
+        victim.unlink()
+        if harm == "pipe":
+            os.mkfifo(victim)
+    found = verify(bench, code=1)
+    assert faults(found) == [(named(bench, victim), signature)]
+    assert found["quarantined"] == in_quarantine(bench) == ["third"]
+    assert faults(verify(bench, code=1)) == faults(found)
+    victim.unlink(missing_ok=True)
+    if harm != "extra":
+        shutil.copy2(whole, victim)
+    assert verify(bench)["faults"] == []
+    assert in_quarantine(bench) == ["third"]
+    lifted = bench.call("quarantine", "lift", str(bench.spec), "third")
+    assert (lifted.returncode, lifted.stdout) == (0, "lifted third\n")
+    assert in_quarantine(bench) == []
+    again = bench.call("quarantine", "lift", str(bench.spec), "third")
+    assert again.returncode == 2
+    assert "Not in quarantine: third" in again.stderr
+
+
+def test_a_quarantined_backup_is_passed_over_by_the_next_run(bench: Bench) -> None:
+    flip_byte(biggest(bench, "third"))
+    assert verify(bench, code=1)["quarantined"] == ["third"]
+    document = bench.run()
+    assert (document["outcome"], document["backup"], len(document["attempts"])) == ("RECOVERED", "second", 1)
+
+
+def test_a_manifest_that_is_gone_is_missed(bench: Bench) -> None:
+    policy(bench)
+    verify(bench)
+    manifest = bench.backups / "third" / "backup_manifest"
+    manifest.unlink()
+    assert faults(verify(bench, code=1)) == [(named(bench, manifest), "BACKUP_FILE_MISSING")]
+    assert faults(verify(bench, code=1)) == [(named(bench, manifest), "BACKUP_FILE_MISSING")]
+
+
+# -- what is wrong with WAL --------------------------------------------------------------------------------------------
+def test_a_damaged_segment_is_avoided_from_the_start(bench: Bench, repository: Repository) -> None:
+    policy(bench)
+    name = repository.facts["segment_after_third"]
+    segment = bench.archive / name
+    flip_byte(segment, 16384)
+    found = verify(bench, code=1)
+    assert faults(found) == [(f"archive/{name}", "WAL_SEGMENT_DAMAGED")]
+    assert found["quarantined"] == []
+    document = bench.run()
+    assert len(document["attempts"]) == 1
+    assert document["outcome"] == "RECOVERED_DEGRADED"
+    assert any(finding["signature"] == "WAL_SEGMENT_DAMAGED" and name in finding["detail"] for finding in document["findings"])
+    shutil.copy2(repository.folder / "archive" / name, segment)
+    assert verify(bench)["faults"] == []
+    store = bench.store()
+    assert known_damage(store, f"basebackup:{bench.backups}") == ()
+    store.close()
+    assert bench.run("--new")["outcome"] == "RECOVERED"
+
+
+# -- passes that end early ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_pass_goes_on_where_it_was(bench: Bench, number: signal.Signals) -> None:
+    policy(bench)
+    bench.store().close()
+    command = bench.command("verify", str(bench.spec))
+    process = subprocess.Popen(command, env=bench.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
+    deadline = time.monotonic() + 60
+    while not kept(bench) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    code = end(process, number)
+    said = process.communicate()[1]
+    if number == signal.SIGTERM:
+        assert code == 128 + signal.SIGTERM
+        assert "what was read is kept" in said
+    before = kept(bench)
+    later = verify(bench)
+    assert 0 < before < later["items"]
+    assert (later["read"], later["unchanged"]) == ({"new": later["items"] - before}, before)
+    assert list(bench.folder.glob("dr-*")) == []
+
+
+def kept(bench: Bench) -> int:
+    """How many items the ledger has."""
+    with sqlite3.connect(f"file:{bench.folder}/state.db?mode=ro", uri=True) as connection:
+        return int(connection.execute("SELECT count(*) FROM dr_verified").fetchone()[0])
+
+
+def test_what_can_not_be_verified_is_neither_sound_nor_faulty(bench: Bench) -> None:
+    (bench.archive).rename(bench.folder / "elsewhere")
+    assert verify(bench, code=2)["error"]["signature"] == "ARCHIVE_MISSING"
+
+
+def test_the_summary_for_people(bench: Bench) -> None:
+    policy(bench)
+    done = bench.call("verify", str(bench.spec))
+    assert done.returncode == 0
+    assert "SOUND" in done.stdout
+    assert "new)" in done.stdout
+    flip_byte(biggest(bench, "third"))
+    done = bench.call("verify", str(bench.spec), "--all")
+    assert done.returncode == 1
+    assert "FAULTS FOUND" in done.stdout
+    assert f"✗ {named(bench, biggest(bench, 'third'))}: BACKUP_CHECKSUM_MISMATCH" in done.stdout
+    assert "quarantine third" in done.stdout
