@@ -40,7 +40,7 @@ async def read_files(
         if reading.entry is not None and reading.report.fault is None and reading.entry.algorithm == "CRC32C"
     ]
     faults, tool = await compare_by_crc(known.manifest, left, folder, major)
-    await in_thread(_forget_all, folder, items)
+    await in_thread(_forget_all, folder, [reading.item for reading in readings if reading.report.bytes_read])
     compared = set(left)
     for reading in readings:
         yield reading.settled(faults, tool if reading.entry in compared else "")

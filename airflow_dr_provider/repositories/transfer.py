@@ -89,5 +89,8 @@ def forget_pages(path: Path) -> None:
     """Let the kernel drop a file's pages: what is read once to be verified shall not push out what others read often."""
     if not hasattr(os, "posix_fadvise"):
         return
-    with path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # whoever put a pipe there shall not make this wait
+    try:
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(file)

@@ -119,6 +119,7 @@ def _row(repository: str, entry: Verified) -> dict[str, Any]:
         "segment": item.segment.first if item.segment is not None else None,
         "checksum": entry.checksum,
         "compared": entry.compared,
+        "unfinished": entry.unfinished,
         "verified_at": entry.verified_at,
         "verified_by": entry.verified_by,
         "fault_code": fault.code if fault is not None else None,
@@ -127,13 +128,14 @@ def _row(repository: str, entry: Verified) -> dict[str, Any]:
 
 
 def _entry(row: sa.Row[Any]) -> Verified:
-    _, name, size, stamp, backup_id, timeline, number, checksum, compared, verified_at, verified_by, code, detail = tuple(row)
+    _, name, size, stamp, backup_id, timeline, number, checksum, compared, unfinished, at, by, code, detail = tuple(row)
     segment = None if number is None else SegmentRange(timeline=timeline, first=number, last=number)
     return Verified(
         item=RepositoryItem(name=name, size=size, stamp=stamp, backup_id=backup_id, segment=segment),
         checksum=checksum,
         compared=compared,
-        verified_at=verified_at,
-        verified_by=verified_by,
+        unfinished=unfinished,
+        verified_at=at,
+        verified_by=by,
         fault=None if code is None else BackupFault(code=code, path=name, detail=detail),
     )

@@ -194,6 +194,7 @@ verified = sa.Table(
     sa.Column("segment", sa.BigInteger),
     sa.Column("checksum", sa.String(250), nullable=False),
     sa.Column("compared", sa.Boolean, nullable=False),
+    sa.Column("unfinished", sa.Boolean, nullable=False),
     sa.Column("verified_at", Moment, nullable=False),
     sa.Column("verified_by", sa.String(500), nullable=False),
     sa.Column("fault_code", sa.String(64)),

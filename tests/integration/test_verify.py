@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from typing import Any
 import pytest
 
 from airflow_dr_provider.demo.production import flip_byte
+from airflow_dr_provider.postgresql.programs import find_programs
 from airflow_dr_provider.stages.damage import known_damage
 from tests.support.drills import Bench, Repository, end
 
@@ -60,6 +64,31 @@ def in_quarantine(bench: Bench) -> list[str]:
     return [entry["backup_id"] for entry in json.loads(done.stdout)]
 
 
+@pytest.fixture(scope="session")
+def first_pass(repository: Repository) -> Iterator[Path]:
+    """The state store after a first pass over the repository that every test gets a copy of."""
+    folder = Path(tempfile.mkdtemp(prefix="dr-"))
+    bench = Bench(folder=folder, disaster=repository.disaster)
+    bench.write()
+    for name in ("backups", "archive"):
+        (folder / name).symlink_to(repository.folder / name)
+    verify(bench)
+    yield folder / "state.db"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def verified(bench: Bench, first_pass: Path) -> Bench:
+    """A bench whose repository was verified, and whose spec reads no share."""
+    policy(bench)
+    with sqlite3.connect(first_pass) as source, sqlite3.connect(bench.folder / "state.db") as copy:
+        source.backup(copy)
+        copy.execute("UPDATE dr_verified SET repository = ?", (f"basebackup:{bench.backups}",))
+    source.close()
+    copy.close()
+    return bench
+
+
 # -- what is read ------------------------------------------------------------------------------------------------------
 def test_a_second_pass_reads_the_share_and_nothing_else(bench: Bench) -> None:
     first = verify(bench)
@@ -90,14 +119,17 @@ def test_what_came_is_read_and_what_expired_is_forgotten(bench: Bench, repositor
     assert verify(bench)["forgotten"] == 0
 
 
-def test_the_newest_segment_is_read_once_more_when_there_is_a_later_one(bench: Bench, repository: Repository) -> None:
-    policy(bench)
+def test_a_segment_on_its_way_is_read_until_it_has_arrived(verified: Bench, repository: Repository) -> None:
+    bench = verified
     last = bench.archive / repository.facts["last_segment"]
-    aside = bench.folder / "aside"
-    last.rename(aside)
-    verify(bench)
-    aside.rename(last)
-    assert verify(bench)["read"] == {"new": 1, "changed": 1}
+    whole = last.read_bytes()
+    os.truncate(last, 1 << 20)
+    for reason in ("changed", "unfinished"):
+        document = verify(bench)
+        assert (document["read"], document["faults"]) == ({reason: 1}, [])
+    last.write_bytes(whole)
+    assert verify(bench)["read"] == {"changed": 1}
+    assert verify(bench)["read"] == {}
 
 
 def test_chosen_backups_alone(bench: Bench) -> None:
@@ -113,9 +145,8 @@ def test_chosen_backups_alone(bench: Bench) -> None:
 
 
 # -- rot ---------------------------------------------------------------------------------------------------------------
-def test_rot_under_an_old_stamp_is_found_when_its_turn_comes_and_not_before(bench: Bench) -> None:
-    policy(bench)
-    verify(bench)
+def test_rot_under_an_old_stamp_is_found_when_its_turn_comes_and_not_before(verified: Bench) -> None:
+    bench = verified
     rotten = biggest(bench, "third")
     flip_byte(rotten)  # keeps size and time of modification, as a disk does
     assert verify(bench)["read"] == {}
@@ -125,9 +156,8 @@ def test_rot_under_an_old_stamp_is_found_when_its_turn_comes_and_not_before(benc
     assert found["quarantined"] == ["third"]
 
 
-def test_rot_is_found_after_reverify_after_at_the_latest(bench: Bench) -> None:
-    policy(bench)
-    verify(bench)
+def test_rot_is_found_after_reverify_after_at_the_latest(verified: Bench) -> None:
+    bench = verified
     rotten = biggest(bench, "second")
     flip_byte(rotten)
     store = bench.store()
@@ -141,9 +171,8 @@ def test_rot_is_found_after_reverify_after_at_the_latest(bench: Bench) -> None:
     assert faults(found) == [(name, "BACKUP_CHECKSUM_MISMATCH")]
 
 
-def test_rot_is_found_by_asking_for_all(bench: Bench, repository: Repository) -> None:
-    policy(bench)
-    verify(bench)
+def test_rot_is_found_by_asking_for_all(verified: Bench, repository: Repository) -> None:
+    bench = verified
     segment = bench.archive / repository.facts["segment_after_first"]
     flip_byte(segment, (16 << 20) - 100)  # behind the segment's last record, where no checksum of WAL's own reaches
     assert verify(bench)["read"] == {}
@@ -153,9 +182,8 @@ def test_rot_is_found_by_asking_for_all(bench: Bench, repository: Repository) ->
     assert found["quarantined"] == []
 
 
-def test_a_changed_file_is_found_at_once(bench: Bench) -> None:
-    policy(bench)
-    verify(bench)
+def test_a_changed_file_is_found_at_once(verified: Bench) -> None:
+    bench = verified
     touched, changed = bench.backups / "first" / "PG_VERSION", biggest(bench, "first")
     touched.touch()
     flip_byte(changed)
@@ -165,21 +193,34 @@ def test_a_changed_file_is_found_at_once(bench: Bench) -> None:
     assert faults(found) == [(named(bench, changed), "BACKUP_CHECKSUM_MISMATCH")]
 
 
-def test_a_manifest_that_was_made_to_fit_is_found(bench: Bench) -> None:
+def test_a_manifest_that_was_made_to_fit_is_found(verified: Bench) -> None:
     """Whoever changes a file and its manifest passes every comparison with the manifest."""
-    policy(bench)
-    verify(bench)
-    victim, manifest = bench.backups / "third" / "base" / "1" / "PG_VERSION", bench.backups / "third" / "backup_manifest"
-    other = bench.backups / "third" / "PG_VERSION"
-    for path in (victim, other):
-        path.write_text("81\n")
-    lines = [line for line in manifest.read_text().splitlines(keepends=True) if "PG_VERSION" not in line]
-    content = "".join(lines[:-1])
-    import hashlib
-
+    bench = verified
+    place = bench.backups / "third"
+    victim, manifest = place / "base" / "1" / "PG_VERSION", place / "backup_manifest"
+    content = manifest.read_text()
+    assert f'"Checksum": "{crc32c(victim.read_bytes())}"' in content
+    content = content.replace(crc32c(victim.read_bytes()), crc32c(b"81\n"))
+    content = content[: content.rindex('"Manifest-Checksum"')]
     manifest.write_text(f'{content}"Manifest-Checksum": "{hashlib.sha256(content.encode()).hexdigest()}"}}\n')
+    for path in place.rglob("PG_VERSION"):
+        path.write_text("81\n")
+    programs = find_programs(18)
+    done = subprocess.run([programs.path("pg_verifybackup"), "-n", str(place)], capture_output=True, check=False)
+    assert done.returncode == 0
     found = verify(bench, code=1)
-    assert {item for item, _ in faults(found)} >= {named(bench, path) for path in (victim, other, manifest)}
+    assert {item for item, _ in faults(found)} >= {named(bench, victim), named(bench, manifest)}
+    assert found["quarantined"] == ["third"]
+
+
+def crc32c(content: bytes) -> str:
+    """A CRC-32C as manifests show it."""
+    value = 0xFFFFFFFF
+    for byte in content:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return (value ^ 0xFFFFFFFF).to_bytes(4, "little").hex()
 
 
 # -- what is wrong with a backup ---------------------------------------------------------------------------------------
@@ -192,9 +233,8 @@ def test_a_manifest_that_was_made_to_fit_is_found(bench: Bench) -> None:
         ("pipe", "BACKUP_FILE_MISSING"),
     ],
 )
-def test_a_fault_is_named_and_only_a_person_lifts_the_quarantine(bench: Bench, harm: str, signature: str) -> None:
-    policy(bench)
-    verify(bench)
+def test_a_fault_is_named_and_only_a_person_lifts_the_quarantine(verified: Bench, harm: str, signature: str) -> None:
+    bench = verified
     victim = biggest(bench, "third")
     whole = bench.folder / "whole"
     shutil.copy2(victim, whole)
@@ -231,9 +271,8 @@ def test_a_quarantined_backup_is_passed_over_by_the_next_run(bench: Bench) -> No
     assert (document["outcome"], document["backup"], len(document["attempts"])) == ("RECOVERED", "second", 1)
 
 
-def test_a_manifest_that_is_gone_is_missed(bench: Bench) -> None:
-    policy(bench)
-    verify(bench)
+def test_a_manifest_that_is_gone_is_missed(verified: Bench) -> None:
+    bench = verified
     manifest = bench.backups / "third" / "backup_manifest"
     manifest.unlink()
     assert faults(verify(bench, code=1)) == [(named(bench, manifest), "BACKUP_FILE_MISSING")]

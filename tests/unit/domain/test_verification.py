@@ -57,6 +57,7 @@ def judge(of: RepositoryItem, known: Verified | None, read: ItemReport, finished
         (entry(item(size=99)), DueReason.CHANGED),
         (entry(item(stamp="0")), DueReason.CHANGED),
         (entry(item(), fault=FAULT), DueReason.FAULTY),
+        (entry(item(), unfinished=True), DueReason.UNFINISHED),
         (entry(item(), days=30), DueReason.EXPIRED),
         (entry(item(), days=29.99), None),
         (entry(item(), days=0), None),
@@ -181,7 +182,7 @@ def test_an_archived_segment_does_not_change() -> None:
 
 def test_a_segment_that_was_not_whole_yet_may_become_whole() -> None:
     changed = segment(stamp="2")
-    kept = judge(changed, entry(segment(stamp="1+"), compared=False), report(changed, "sha256:b"))
+    kept = judge(changed, entry(segment(), unfinished=True), report(changed, "sha256:b"))
     assert (kept.fault, kept.checksum) == (None, "sha256:b")
 
 

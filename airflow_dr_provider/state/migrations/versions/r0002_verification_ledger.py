@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("segment", sa.BigInteger(), nullable=True),
         sa.Column("checksum", sa.String(length=250), nullable=False),
         sa.Column("compared", sa.Boolean(), nullable=False),
+        sa.Column("unfinished", sa.Boolean(), nullable=False),
         sa.Column("verified_at", sa.String(length=32), nullable=False),
         sa.Column("verified_by", sa.String(length=500), nullable=False),
         sa.Column("fault_code", sa.String(length=64), nullable=True),
