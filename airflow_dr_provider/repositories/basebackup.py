@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from airflow_dr_provider.domain.catalog import Backup, Catalog, SegmentRange
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import BackupFault, FileReport, WalReport
 from airflow_dr_provider.domain.target import RecoveryTarget, StoppingPoint
+from airflow_dr_provider.domain.verification import ItemReport, RepositoryItem
 from airflow_dr_provider.domain.wal import segment_name
 from airflow_dr_provider.errors import BackupError
 from airflow_dr_provider.postgresql.command import run
@@ -27,6 +28,8 @@ from airflow_dr_provider.postgresql.waldump import WalDump
 from airflow_dr_provider.repositories.archive import list_archive
 from airflow_dr_provider.repositories.archive_judge import find_segment_size, read_archive
 from airflow_dr_provider.repositories.basebackup_catalog import KIND, Found, entries, list_backups, read_backup
+from airflow_dr_provider.repositories.basebackup_items import backup_items
+from airflow_dr_provider.repositories.basebackup_verification import read_basebackup_items
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.materialise import (
     TABLESPACE_MAP,
@@ -40,6 +43,7 @@ from airflow_dr_provider.repositories.materialise import (
 from airflow_dr_provider.repositories.own_wal import own_wal_faults
 from airflow_dr_provider.repositories.verification import structure_faults, verify_tree
 from airflow_dr_provider.repositories.wal_files import ArchiveFile, ArchiveListing, read_labels
+from airflow_dr_provider.repositories.wal_items import segment_items
 from airflow_dr_provider.repositories.wal_reader import WalReader
 from airflow_dr_provider.repositories.wal_search import places_of
 
@@ -112,6 +116,20 @@ class BaseBackupRepository:
                 report = await self._member(found, Path(scratch) / "data", backup.server_version, in_place=True)
             reports.append(_inside(report, identifier if backup.chain else ""))
         return _together(reports)
+
+    async def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
+        """Every segment, then every file of every backup."""
+        size = catalog.archive.segment_size
+        listing = await in_thread(list_archive, self.archive)
+        for item in segment_items(listing, size):
+            yield item
+        for backup in catalog.backups:
+            for item in await in_thread(lambda b: list(backup_items(self.backups / b.id, b, size)), backup):
+                yield item
+
+    def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
+        """Read items whole and compare them."""
+        return read_basebackup_items(catalog, items, backups=self.backups, archive=self.archive)
 
     async def restore(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
         """Write the cluster's files, verified."""

@@ -105,6 +105,37 @@ def plainly(url: sa.URL) -> Iterator[None]:
         ) from error
 
 
+class Database:
+    """The one way into the database: each block is one transaction, and its errors are plain words.
+
+    :raises StateError: from both blocks when the database can't be used.
+    """
+
+    def __init__(self, engine: Engine, url: sa.URL) -> None:
+        self._engine = engine
+        self.url = url
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database."""
+        with plainly(self.url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose changes are there together, or not at all."""
+        with (
+            plainly(self.url),
+            self._engine.connect().execution_options(write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+
 def migrate(engine: Engine) -> None:
     """Bring the schema up to date, one process at a time.
 
