@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tarfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -67,19 +68,20 @@ def settle(destination: Path) -> None:
 
 
 # -- plain -------------------------------------------------------------------------------------------------------------
-def copy_plain(source: Path, destination: Path) -> int:
+def copy_plain(source: Path, destination: Path, *, beside: Mapping[str, Path] | None = None) -> int:
     """Copy a plain backup.
 
+    :param beside: where its tablespaces lie, by oid; None for where the links in it lead.
     :return: bytes written.
     """
     empty(destination)
     jobs: list[tuple[Path, Path]] = []
     _plan(source, destination, jobs, top=True)
-    tablespaces = source / "pg_tblspc"
-    if tablespaces.is_dir():
-        for entry in sorted(tablespaces.iterdir()):
-            if entry.is_dir():
-                _plan(entry, link_tablespace(destination, entry.name), jobs)
+    links = source / "pg_tblspc"
+    if beside is None:
+        beside = {entry.name: entry for entry in links.iterdir() if entry.is_dir()} if links.is_dir() else {}
+    for oid, place in sorted(beside.items()):
+        _plan(place, link_tablespace(destination, oid), jobs)
     with ThreadPoolExecutor(_WRITERS, thread_name_prefix="restore") as pool:
         return sum(pool.map(carried(_copy_job), jobs))
 
