@@ -21,6 +21,14 @@ from airflow_dr_provider.repositories.tool import Tool, find_program
 from airflow_dr_provider.repositories.wal_files import ArchiveListing
 
 
+def moved_tablespaces(data: Path) -> dict[str, Path] | None:
+    """The tablespaces beside a data directory, by oid, when its links don't lead there: Barman's home was moved or copied."""
+    links = data / "pg_tblspc"
+    found = {link.name: data.parent / link.name for link in links.iterdir() if link.is_symlink()} if links.is_dir() else {}
+    led = all((links / oid).resolve() == place.resolve() for oid, place in found.items())
+    return None if led or not all(place.is_dir() for place in found.values()) else found
+
+
 class LocalBarman:
     """See :class:`airflow_dr_provider.repositories.barman.Store`."""
 
@@ -76,7 +84,7 @@ class LocalBarman:
 
     async def _files(self) -> BaseBackupFiles:
         folders = await self._known_folders()
-        return BaseBackupFiles(folders.data, partial(list_wals, folders.wal))
+        return BaseBackupFiles(folders.data, partial(list_wals, folders.wal), moved_tablespaces)
 
     async def _copied(self, told: BarmanBackup) -> CopiedBackup:
         return CopiedBackup(told, (await self._known_folders()).base / told.id)

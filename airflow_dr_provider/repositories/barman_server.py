@@ -6,7 +6,6 @@ in a disaster may not answer. It lists backups that are DONE only; those that it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,11 +138,14 @@ class BarmanServer:
 
     async def _raise_unknown(self, said: str) -> None:
         done = await self._tool.call("-f", "json", "list-servers", codes=(0, 1))
-        names: Sequence[str] = read_servers(done.out)
+        names: Sequence[str] = read_servers(done.out) if done.code == 0 else (self._server,)
         if self._server not in names:
             known = f"It knows {', '.join(names[:10])}" if names else "It knows none"
             raise RepositoryError(
                 f"Barman has no server {self._server}. {known}. Name one of its servers in source.repository.server, or its "
                 f"configuration file in source.repository.config."
             )
-        raise RepositoryError(f"Barman can't show its server {self._server}: {json.dumps(said)[:500]}.")
+        raise RepositoryError(
+            f"Barman can't show its server {self._server}: {said[:500] or 'it said nothing'}. Run "
+            f"`{' '.join(self._tool.command)} sync-info {self._server}` by hand as this account to see more."
+        )

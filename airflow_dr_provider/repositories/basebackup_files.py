@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +41,12 @@ class BaseBackupFiles:
 
     :param folder_of: where a backup lies, by its id.
     :param archive: lists the WAL archive as it is now.
+    :param tablespaces: of a plain backup's folder, where its tablespaces lie, by oid; None for where the links in it lead.
     """
 
     folder_of: Callable[[str], Path]
     archive: Callable[[], ArchiveListing]
+    tablespaces: Callable[[Path], Mapping[str, Path] | None] = lambda folder: None
 
     async def verify(self, backup: Backup) -> FileReport:
         """Read every byte of a backup, and of those that it builds on, and compare them with their manifests."""
@@ -67,7 +69,7 @@ class BaseBackupFiles:
     async def _member(self, found: Found, destination: Path, major: int | None, *, in_place: bool = False) -> FileReport:
         """One backup, written and compared with its manifest.
 
-        :param in_place: compare a plain backup where it lies; nothing is written.
+        :param in_place: compare a plain backup where it lies, when its links lead to its tablespaces; nothing is written then.
         """
         path = found.path / MANIFEST
         try:
@@ -76,9 +78,12 @@ class BaseBackupFiles:
             return FileReport(faults=(BackupFault(code=error.code, path=MANIFEST, detail=error.message),))
         programs = find_programs(major or found.major or 0)
         root = destination
+        beside = await in_thread(self._moved, found)
         try:
             if found.tars:
                 await in_thread(unpack_tars, found.tars, destination)
+            elif beside is not None:
+                await in_thread(copy_plain, found.path, destination, beside=beside)
             elif in_place:
                 root = found.path
             else:
@@ -97,6 +102,9 @@ class BaseBackupFiles:
         size = await in_thread(find_segment_size, listing)
         faults = await own_wal_faults(WalDump(programs), manifest, root / "pg_wal", listing, size)
         return report.model_copy(update={"faults": faults, "verified": report.verified and not faults})
+
+    def _moved(self, found: Found) -> Mapping[str, Path] | None:
+        return None if found.tars else self.tablespaces(found.path)
 
     async def _structure(self, root: Path, manifest: Manifest) -> FileReport:
         faults = await in_thread(structure_faults, root, manifest)
@@ -118,10 +126,11 @@ class BaseBackupFiles:
                 reports.append(_inside(report, identifier))
                 if report.faults:
                     return _together(reports)
-                if found.tars:
+                written = bool(found.tars) or self._moved(found) is not None
+                if written:
                     shutil.copy2(found.path / MANIFEST, place / MANIFEST)
                     _absolute_links(place)
-                members.append(place if found.tars else found.path)
+                members.append(place if written else found.path)
             reports.append(await self._run_combine(programs, members, destination))
         finally:
             await in_thread(shutil.rmtree, scratch, ignore_errors=True)

@@ -80,8 +80,22 @@ def copy_plain(source: Path, destination: Path, *, beside: Mapping[str, Path] | 
     links = source / "pg_tblspc"
     if beside is None:
         beside = {entry.name: entry for entry in links.iterdir() if entry.is_dir()} if links.is_dir() else {}
-    for oid, place in sorted(beside.items()):
+    return _copy(jobs) + copy_tablespaces(beside, destination)
+
+
+def copy_tablespaces(places: Mapping[str, Path], destination: Path) -> int:
+    """Copy tablespaces of a backup that lies in its data directory already.
+
+    :param places: where they lie, by oid.
+    :return: bytes written.
+    """
+    jobs: list[tuple[Path, Path]] = []
+    for oid, place in sorted(places.items()):
         _plan(place, link_tablespace(destination, oid), jobs)
+    return _copy(jobs)
+
+
+def _copy(jobs: list[tuple[Path, Path]]) -> int:
     with ThreadPoolExecutor(_WRITERS, thread_name_prefix="restore") as pool:
         return sum(pool.map(carried(_copy_job), jobs))
 
