@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from airflow_dr_provider.demo.production import DemoProduction
-from airflow_dr_provider.domain.catalog import BackupFlaw, Catalog, SegmentRange
+from airflow_dr_provider.domain.catalog import BackupFlaw, SegmentRange
 from airflow_dr_provider.domain.continuity import holes, reach
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.reports import FileReport
 from airflow_dr_provider.domain.target import RecoveryTarget, TargetKind
 from airflow_dr_provider.domain.wal import parse_segment
 from airflow_dr_provider.errors import ConfigurationError, RepositoryError
-from tests.integration.repositories.barman_lab import COMPRESSIONS, Barman, barman_lab, shown_statuses
+from tests.integration.repositories.barman_lab import COMPRESSIONS, Barman, shown_statuses
 from tests.integration.repositories.conftest import coordinate, path_of
 
 pytestmark = [
@@ -28,21 +26,6 @@ pytestmark = [
 
 RELATION = "global/1262"
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Barman]:
-    with barman_lab() as made:
-        yield made
-
-
-@pytest.fixture
-def barman(lab: Barman) -> Iterator[Barman]:
-    """A copy for one test."""
-    folder = Path(tempfile.mkdtemp(prefix="dr-"))
-    folder.chmod(0o755)
-    yield lab.copy(folder)
-    shutil.rmtree(folder)
 
 
 async def restore(barman: Barman, server: str, backup: str, out: Path | None = None) -> FileReport:
@@ -164,7 +147,7 @@ async def test_an_incremental_backup_without_its_base(barman: Barman) -> None:
 
 
 async def test_a_server_that_barman_does_not_have(barman: Barman) -> None:
-    with pytest.raises(RepositoryError, match="no server nosuch.*copied, main, packed"):
+    with pytest.raises(RepositoryError, match=r"no server nosuch.*copied, main, packed"):
         await barman.repository("nosuch").catalog()
     with pytest.raises(RepositoryError, match="nowhere"):
         await barman.repository("main", config=barman.folder / "nowhere").catalog()
@@ -406,4 +389,3 @@ async def test_a_fork(barman: Barman) -> None:
     found = await barman.repository("main").last_record(catalog, reached.path)
     assert found is not None
     assert found.timeline == 2
-    assert isinstance(catalog, Catalog)
