@@ -14,6 +14,7 @@ from airflow_dr_provider.domain.catalog import Backup, Catalog, SegmentRange
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import FileReport, WalReport
 from airflow_dr_provider.domain.target import RecoveryTarget, StoppingPoint
+from airflow_dr_provider.repositories.barman_cloud import CloudBarman
 from airflow_dr_provider.repositories.barman_local import LocalBarman
 from airflow_dr_provider.repositories.wal_files import ArchiveListing
 from airflow_dr_provider.repositories.wal_reader import WalReader
@@ -47,7 +48,7 @@ class BarmanRepository:
     """
 
     def __init__(self, settings: Any, *, base: Path) -> None:
-        self._store: Store = LocalBarman(settings, base)
+        self._store: Store = LocalBarman(settings, base) if settings.cloud is None else CloudBarman(settings, base)
 
     async def catalog(self) -> Catalog:
         """What Barman lists, held against what is there."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from airflow_dr_provider.domain.catalog import Backup, BackupFlaw, BackupKind, Catalog
 from airflow_dr_provider.domain.lsn import Lsn
+from airflow_dr_provider.domain.wal import parse_segment
 from airflow_dr_provider.postgresql import backup_label, controlfile, manifest
 from airflow_dr_provider.postgresql.manifest import Manifest
 from airflow_dr_provider.repositories.archive_judge import find_segment_size, read_archive
@@ -102,14 +103,23 @@ def _judge_copy(entry: Entry, folder: Path) -> None:
 
 
 # -- all of them -------------------------------------------------------------------------------------------------------
-def make_catalog(entries: Iterable[Entry], listing: ArchiveListing, *, identity: str, notes: Iterable[str]) -> Catalog:
-    """The catalog: chains resolved, the archive judged."""
+def make_catalog(
+    entries: Iterable[Entry], listing: ArchiveListing, *, identity: str, notes: Iterable[str], headers: int | None = None
+) -> Catalog:
+    """The catalog: chains resolved, the archive judged.
+
+    :param headers: how many segments' headers are read at most, from the newest back; None for all that a backup needs.
+    """
     known = {entry.told.id: entry for entry in entries}
     backups = tuple(_backup(entry, known) for _, entry in sorted(known.items()))
     size = find_segment_size(listing)
     starts = [backup.start_lsn // size for backup in backups if not backup.flaws and backup.start_lsn is not None]
+    oldest = min(starts, default=None)
+    if headers is not None:
+        numbers = sorted(place[1] for name in listing.segments if (place := parse_segment(name, size)) is not None)
+        oldest = max(oldest or 0, *numbers[-headers:][:1], 0)
     identifiers = [backup.system_identifier for backup in backups if backup.system_identifier is not None]
-    archive, identifier = read_archive(listing, size, oldest=min(starts, default=None), identifiers=identifiers)
+    archive, identifier = read_archive(listing, size, oldest=oldest, identifiers=identifiers)
     return Catalog(
         identity=identity,
         backups=backups,
