@@ -6,12 +6,14 @@ Python has no fast CRC-32C, which is what ``pg_basebackup`` writes by default; t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from airflow_dr_provider.domain.reports import BackupFault
 from airflow_dr_provider.errors import BackupError
 from airflow_dr_provider.postgresql.command import run
+from airflow_dr_provider.postgresql.manifest import NAME, Manifest, ManifestFile, write_manifest
 from airflow_dr_provider.postgresql.programs import Programs
 
 # Its messages, the same from 13 to 18 (pg_verifybackup.c).
@@ -55,6 +57,8 @@ async def verify_backup(
         [
             programs.path("pg_verifybackup"),
             "-n",
+            # From 18 on it takes a folder without PG_VERSION for one of tar files.
+            *(("-F", "plain") if programs.major >= 18 else ()),
             *(f"--ignore={path}" for path in left_out),
             "-m",
             str(manifest),
@@ -67,3 +71,20 @@ async def verify_backup(
     if not faults:
         raise BackupError(f"pg_verifybackup ended with {done.code} on {directory}: {done.last_words or 'it said nothing'}.")
     return faults
+
+
+async def verify_files(programs: Programs, manifest: Manifest, files: Mapping[ManifestFile, Path]) -> tuple[BackupFault, ...]:
+    """Compare some files of a backup with its manifest, wherever they lie; the cost is theirs alone.
+
+    :param files: their entries in the manifest, and where they are.
+    :return: what is wrong, by the paths of the manifest.
+    :raises BackupError: when the program failed and did not say why.
+    """
+    with tempfile.TemporaryDirectory(prefix="dr-verify-") as folder:
+        root, own = Path(folder, "data"), Path(folder, NAME)
+        for entry, place in files.items():
+            link = root / entry.path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(place.absolute())
+        write_manifest(own, manifest, files)
+        return await verify_backup(programs, root, own)

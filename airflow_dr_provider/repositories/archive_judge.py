@@ -61,7 +61,7 @@ def read_archive(
         headers = list(pool.map(lambda item: read_header(item[1]), wanted))
     identifier = _identifier(headers, identifiers)
     for (place, _), header in zip(wanted, headers, strict=True):
-        reason = _judge(place, header, segment_size, identifier)
+        reason = judge_header(place, header, segment_size, identifier)
         if reason:
             reasons[place] = reason
         else:
@@ -93,8 +93,8 @@ def _identifier(headers: Iterable[WalHeader | str], known: Collection[int]) -> i
     return max(votes, key=lambda identifier: (votes[identifier], identifier)) if votes else None
 
 
-def _judge(place: tuple[int, int], header: WalHeader | str, segment_size: int, identifier: int | None) -> str:
-    """What is wrong with a segment's header, "" for nothing."""
+def judge_header(place: tuple[int, int], header: WalHeader | str, segment_size: int, identifier: int | None) -> str:
+    """What is wrong with a segment's header, as the end of a sentence; "" for nothing."""
     if isinstance(header, str):
         return header
     timeline, number = place

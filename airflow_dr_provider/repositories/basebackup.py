@@ -6,7 +6,7 @@ name. The archive is what ``archive_command`` or ``pg_receivewal`` fill.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,17 @@ from airflow_dr_provider.domain.catalog import Backup, Catalog, SegmentRange
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import FileReport, WalReport
 from airflow_dr_provider.domain.target import RecoveryTarget, StoppingPoint
+from airflow_dr_provider.domain.verification import ItemReport, RepositoryItem
 from airflow_dr_provider.domain.wal import segment_name
 from airflow_dr_provider.repositories.archive import list_archive
 from airflow_dr_provider.repositories.archive_judge import find_segment_size, read_archive
 from airflow_dr_provider.repositories.basebackup_catalog import KIND, entries, list_backups
 from airflow_dr_provider.repositories.basebackup_files import BaseBackupFiles
+from airflow_dr_provider.repositories.basebackup_items import backup_items
+from airflow_dr_provider.repositories.basebackup_verification import read_basebackup_items
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.wal_files import ArchiveFile, ArchiveListing, read_labels
+from airflow_dr_provider.repositories.wal_items import segment_items
 from airflow_dr_provider.repositories.wal_reader import WalReader
 from airflow_dr_provider.repositories.wal_search import places_of
 
@@ -89,6 +93,22 @@ class BaseBackupRepository:
     async def verify(self, backup: Backup) -> FileReport:
         """Read every byte of a backup, and of those that it builds on, and compare them with their manifests."""
         return await self._files.verify(backup)
+
+    async def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
+        """Every segment, then every file of every backup."""
+        size = catalog.archive.segment_size
+        listing = await in_thread(list_archive, self.archive)
+        for item in segment_items(listing, size):
+            yield item
+        for backup in catalog.backups:
+            for item in await in_thread(lambda b: list(backup_items(self.backups / b.id, b, size)), backup):
+                yield item
+
+    def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
+        """Read items whole and compare them."""
+        return read_basebackup_items(
+            catalog, items, folder_of=self.backups.joinpath, archive=partial(list_archive, self.archive)
+        )
 
     async def restore(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
         """Write the cluster's files, verified."""

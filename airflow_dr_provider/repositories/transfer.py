@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from airflow_dr_provider.repositories.halting import check_halt
@@ -78,3 +79,11 @@ def copy_file(source: BinaryIO, sink: BinaryIO) -> int:
             raise
         # Another file system, or one that can't: by hand.
         return copy_content(source, sink)
+
+
+def forget_pages(path: Path) -> None:
+    """Let the kernel drop a file's pages: what is read once to be verified shall not push out what others read often."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

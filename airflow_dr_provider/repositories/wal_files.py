@@ -31,6 +31,7 @@ class ArchiveFile(NamedTuple):
     :param compression: an ending of :data:`~airflow_dr_provider.repositories.compression.SUFFIXES`, "" for a plain file.
     :param source: opens its bytes as stored; None for a local file.
     :param sha1: of its content, where the archive tells; "" where it doesn't.
+    :param stamp: changes whenever the file is replaced; "" where the archive doesn't tell.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class ArchiveFile(NamedTuple):
     compression: str
     source: Callable[[], BinaryIO] | None = None
     sha1: str = ""
+    stamp: str = ""
 
     @property
     def plain(self) -> bool:

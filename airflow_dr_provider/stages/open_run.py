@@ -13,6 +13,7 @@ from airflow_dr_provider.domain.wal import segment_name
 from airflow_dr_provider.errors import DrillError, TargetError
 from airflow_dr_provider.repositories.base import Repository, repository
 from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.stages.damage import with_known_damage
 from airflow_dr_provider.stages.inputs import Finding, RunInputs, Stop
 from airflow_dr_provider.stages.production import kept_reference, open_reference, production_connection
 from airflow_dr_provider.stages.resolve_target import resolve_target
@@ -46,7 +47,7 @@ async def open_inputs(services: Services, spec: DrillSpec, run: Run) -> RunInput
 
 async def _resolve(services: Services, spec: DrillSpec, run: Run, moment: datetime) -> RunInputs:
     adapter = repository_of(spec)
-    catalog = await adapter.catalog()
+    catalog = with_known_damage(await adapter.catalog(), services.store)
     reference_id, findings = await open_reference(services, spec, run.id)
     asked = spec.target.recovery_target()
     resolution = await resolve_target(adapter, catalog, asked, moment=moment, now=services.clock())

@@ -11,6 +11,7 @@ from airflow_dr_provider.domain.target import StoppingPoint, TargetKind
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
 from airflow_dr_provider.errors import TargetError
 from airflow_dr_provider.postgresql.programs import installed
+from airflow_dr_provider.stages.damage import with_known_damage
 from airflow_dr_provider.stages.history import damaged_segments, refused
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ async def run(context: AttemptContext) -> StageResult:
     target = context.inputs.target
     if target is None:
         raise TargetError("The run has no recovery target; it ended when it opened.")
-    catalog = await context.repository.catalog()
+    catalog = with_known_damage(await context.repository.catalog(), context.services.store)
     if context.inputs.system_identifier is not None:
         catalog = catalog.model_copy(update={"system_identifier": context.inputs.system_identifier})
     history = context.history

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from airflow_dr_provider.errors import StateError
 
 VERSION_TABLE = "dr_alembic_version"
-HEAD = "0001"
+HEAD = "0002"
 _LOCK = 0x6472_6C6C  # any number that nobody else takes an advisory lock on
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
 
@@ -103,6 +103,37 @@ def plainly(url: sa.URL) -> Iterator[None]:
             f"The state store {shown(url)} can't be used: {cause}. Check that the database runs, that the address in --state "
             f"or AIRFLOW_DR_STATE is right, and that this account may use it."
         ) from error
+
+
+class Database:
+    """The one way into the database: each block is one transaction, and its errors are plain words.
+
+    :raises StateError: from both blocks when the database can't be used.
+    """
+
+    def __init__(self, engine: Engine, url: sa.URL) -> None:
+        self._engine = engine
+        self.url = url
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database."""
+        with plainly(self.url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose changes are there together, or not at all."""
+        with (
+            plainly(self.url),
+            self._engine.connect().execution_options(write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
 
 
 def migrate(engine: Engine) -> None:

@@ -181,3 +181,29 @@ measurements = sa.Table(
     sa.Column("unit", sa.String(16), nullable=False),
     sa.Column("at", Moment, nullable=False),
 )
+
+verified = sa.Table(
+    "dr_verified",
+    metadata,
+    sa.Column("repository", sa.String(500), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("stamp", sa.String(250), nullable=False),
+    sa.Column("backup_id", sa.String(250), nullable=False),
+    sa.Column("timeline", sa.BigInteger),
+    sa.Column("segment", sa.BigInteger),
+    sa.Column("checksum", sa.String(250), nullable=False),
+    sa.Column("compared", sa.Boolean, nullable=False),
+    sa.Column("verified_at", Moment, nullable=False),
+    sa.Column("verified_by", sa.String(500), nullable=False),
+    sa.Column("fault_code", sa.String(64)),
+    sa.Column("fault_detail", sa.Text),
+    sa.Index(None, "repository", "verified_at"),
+)
+# Faults are few among a million of rows.
+sa.Index(
+    "ix_dr_verified_faults",
+    verified.c.repository,
+    sqlite_where=verified.c.fault_code.is_not(None),
+    postgresql_where=verified.c.fault_code.is_not(None),
+)
