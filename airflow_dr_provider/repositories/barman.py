@@ -6,7 +6,7 @@ manifest by us, and whether WAL is missing is counted from the files themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from airflow_dr_provider.domain.catalog import Backup, Catalog, SegmentRange
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import FileReport, WalReport
 from airflow_dr_provider.domain.target import RecoveryTarget, StoppingPoint
+from airflow_dr_provider.domain.verification import ItemReport, RepositoryItem
 from airflow_dr_provider.repositories.barman_cloud import CloudBarman
 from airflow_dr_provider.repositories.barman_local import LocalBarman
 from airflow_dr_provider.repositories.wal_files import ArchiveListing
@@ -37,6 +38,14 @@ class Store(Protocol):
 
     async def restore(self, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
         """Write a backup's files, verified."""
+        ...
+
+    def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
+        """What can be verified by itself."""
+        ...
+
+    def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
+        """Read such items and compare them."""
         ...
 
 
@@ -67,6 +76,14 @@ class BarmanRepository:
     async def verify(self, backup: Backup) -> FileReport:
         """Read every byte of a backup, and of those that it builds on."""
         return await self._store.verify(backup)
+
+    def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
+        """Every segment and every file or object of a backup."""
+        return self._store.inventory(catalog)
+
+    def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
+        """Read items whole and compare them."""
+        return self._store.read_items(catalog, items)
 
     async def restore(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
         """Write the cluster's files, verified as far as the backup allows it."""

@@ -84,8 +84,9 @@ def _files(wals: Path, strangers: list[str]) -> Iterator[os.DirEntry[str]]:
 def _archive_file(entry: os.DirEntry[str]) -> ArchiveFile | None:
     """The file; None for one that was removed just now."""
     try:
-        size = entry.stat().st_size
-        return ArchiveFile(Path(entry.path), size, _compression(entry, size))
+        status = entry.stat()
+        compression = _compression(entry, status.st_size)
+        return ArchiveFile(Path(entry.path), status.st_size, compression, stamp=str(status.st_mtime_ns))
     except FileNotFoundError:
         return None
 

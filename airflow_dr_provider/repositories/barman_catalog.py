@@ -13,7 +13,7 @@ from airflow_dr_provider.domain.wal import parse_segment
 from airflow_dr_provider.postgresql import backup_label, controlfile, manifest
 from airflow_dr_provider.postgresql.manifest import Manifest
 from airflow_dr_provider.repositories.archive_judge import find_segment_size, read_archive
-from airflow_dr_provider.repositories.barman_documents import COPIED, FAILED, UNFINISHED, BarmanBackup
+from airflow_dr_provider.repositories.barman_backup import COPIED, FAILED, UNFINISHED, BarmanBackup
 from airflow_dr_provider.repositories.basebackup_catalog import read_backup
 from airflow_dr_provider.repositories.wal_files import ArchiveListing
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,16 @@ from typing import Any
 from airflow_dr_provider.domain.catalog import Backup, BackupFlaw, Catalog
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import BackupFault, FileReport
+from airflow_dr_provider.domain.verification import ItemReport, RepositoryItem
 from airflow_dr_provider.errors import BackupError, ConfigurationError, RepositoryError
 from airflow_dr_provider.postgresql import backup_label, controlfile
 from airflow_dr_provider.postgresql.manifest import NAME as MANIFEST
 from airflow_dr_provider.postgresql.manifest import read_manifest
 from airflow_dr_provider.postgresql.programs import find_programs
+from airflow_dr_provider.repositories.barman_backup import BarmanBackup
 from airflow_dr_provider.repositories.barman_catalog import KIND, Entry, judge_told, make_catalog
-from airflow_dr_provider.repositories.barman_documents import BarmanBackup, check_version, read_cloud_list
+from airflow_dr_provider.repositories.barman_cloud_items import list_objects, read_objects
+from airflow_dr_provider.repositories.barman_documents import check_version, read_cloud_list
 from airflow_dr_provider.repositories.bucket import Bucket, StoredObject, checkable, is_checksum
 from airflow_dr_provider.repositories.compression import compression_of, content_of, without_suffix
 from airflow_dr_provider.repositories.halting import in_thread
@@ -35,6 +38,8 @@ from airflow_dr_provider.repositories.wal_files import ArchiveFile, ArchiveListi
 _LIST = "barman-cloud-backup-list"
 _TAR = re.compile(r"(data|\d+)(?:_(\d{4,}))?\.tar(?:\.\w+)?")
 _INFO = "backup.info"
+_TRIED = 3
+"""How many objects are tried to learn whether this service's ETags are checksums: one of them may be damaged."""
 _HEADERS = 16
 """How many segments' headers a catalog reads, from the newest back: each is a request."""
 
@@ -145,11 +150,12 @@ class CloudBarman:
         return await in_thread(lambda: self._list_wals(self._bucket()))
 
     def _list_wals(self, bucket: Bucket) -> ArchiveListing:
-        listing = ArchiveListing(Path(f"{bucket.url}/{self._server}/wals"))
+        listing = ArchiveListing(bucket.folder(self._server, "wals"))
         strangers: list[str] = []
         for stored in bucket.objects(self._server, "wals"):
             source = partial(bucket.open, stored)
-            file = ArchiveFile(bucket.place(stored), stored.size, compression_of(stored.name), source)
+            compression = compression_of(stored.name)
+            file = ArchiveFile(bucket.place(stored), stored.size, compression, source, stamp=stored.etag)
             if not sort_in(listing, file, stored.name):
                 strangers.append(stored.name)
         if strangers:
@@ -163,6 +169,24 @@ class CloudBarman:
     async def verify(self, backup: Backup) -> FileReport:
         """Read every object of a backup to its end."""
         return await in_thread(self._unpack, backup.id, None, Path())
+
+    async def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
+        """Every segment and every object."""
+        bucket = self._bucket()
+        async for item in list_objects(catalog, await self.listing(), await in_thread(self._objects, bucket, catalog)):
+            yield item
+
+    async def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
+        """Read items whole and compare them."""
+        bucket = self._bucket()
+        objects = await in_thread(self._objects, bucket, catalog)
+        notes = [stored for found in objects.values() for stored in found if stored.name == _INFO][:_TRIED]
+        check = bool(notes) and any([await in_thread(self._has_checksums, bucket, stored) for stored in notes])
+        async for report in read_objects(catalog, items, bucket, await self.listing(), objects, check=check):
+            yield report
+
+    def _objects(self, bucket: Bucket, catalog: Catalog) -> dict[str, list[StoredObject]]:
+        return {backup.id: list(bucket.objects(self._server, "base", backup.id)) for backup in catalog.backups}
 
     async def restore(self, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
         """Unpack a backup's objects, compared with their checksums and, where it has one, with its manifest."""

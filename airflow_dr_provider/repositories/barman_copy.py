@@ -14,14 +14,13 @@ from airflow_dr_provider.errors import BackupError
 from airflow_dr_provider.postgresql.manifest import NAME as MANIFEST
 from airflow_dr_provider.postgresql.manifest import read_manifest
 from airflow_dr_provider.postgresql.programs import find_programs
+from airflow_dr_provider.repositories.barman_backup import BarmanBackup
 from airflow_dr_provider.repositories.barman_catalog import stored_size
-from airflow_dr_provider.repositories.barman_documents import BarmanBackup
+from airflow_dr_provider.repositories.barman_tablespaces import LINKS
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.materialise import TABLESPACE_MAP, copy_plain, copy_tablespaces
 from airflow_dr_provider.repositories.transfer import copy_content
 from airflow_dr_provider.repositories.verification import tree_files, verify_tree
-
-_TABLESPACES = "pg_tblspc/"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class CopiedBackup:
     # -- what shows without a manifest ---------------------------------------------------------------------------------
     def _structure(self) -> tuple[BackupFault, ...]:
         faults = [
-            BackupFault(code="BACKUP_FILE_MISSING", path=f"{_TABLESPACES}{oid}", detail="its tablespace is not there")
+            BackupFault(code="BACKUP_FILE_MISSING", path=f"{LINKS}/{oid}", detail="its tablespace is not there")
             for oid, place in self.tablespaces.items()
             if not place.is_dir()
         ]
@@ -94,7 +93,7 @@ class CopiedBackup:
                     with (root / name).open("rb") as stream:
                         total += copy_content(stream, None)
                 except OSError as error:
-                    path = name if root == self.data else f"{_TABLESPACES}{root.name}/{name}"
+                    path = name if root == self.data else f"{LINKS}/{root.name}/{name}"
                     fault = BackupFault(code="BACKUP_UNREADABLE", path=path, detail=f"it can't be read: {error.strerror}")
                     return files, total, (fault,)
         return files, total, ()

@@ -14,17 +14,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter
 
 from airflow_dr_provider.domain.lsn import Lsn
-from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.errors import RepositoryError
+from airflow_dr_provider.repositories.barman_backup import BarmanBackup, Tablespace
 from airflow_dr_provider.repositories.tool import parse
 
 TOOL = "Barman"
-COPIED = frozenset({"DONE", "WAITING_FOR_WALS"})
-"""Statuses of a backup whose files are all there. Whether its WAL is, only the archive can tell."""
-
-UNFINISHED = frozenset({"EMPTY", "STARTED", "SYNCING"})
-FAILED = "FAILED"
-
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.\d+)?\S*")
 _LARGEST = 1 << 62
@@ -73,46 +67,6 @@ SystemIdentifier = Annotated[int | None, BeforeValidator(_system_identifier)]
 Size = Annotated[StrictInt, Field(ge=0, le=_LARGEST)]
 Timeline = Annotated[StrictInt, Field(ge=1, lt=1 << 32)]
 ServerVersion = Annotated[StrictInt, Field(ge=80000, lt=1000000)]
-
-
-class Tablespace(Value):
-    """A tablespace of the server, at the time of the backup."""
-
-    name: str
-    oid: int
-
-
-class BarmanBackup(Value):
-    """What Barman's catalog says of a backup.
-
-    :param mode: ``postgres`` (pg_basebackup), ``rsync-…``, ``snapshot-…``.
-    :param parent: the backup that it builds on, "" for none.
-    :param stored_bytes: of its files, as Barman counted them when it was done; None when it did not tell.
-    :param cluster_bytes: of the running cluster then; None when it did not tell.
-    """
-
-    id: str
-    status: str
-    error: str = ""
-    mode: str = ""
-    compression: str = ""
-    encryption: str = ""
-    parent: str = ""
-    system_identifier: int | None = None
-    server_version: int | None = None
-    timeline: int | None = None
-    start_lsn: Lsn | None = None
-    stop_lsn: Lsn | None = None
-    start_time: datetime | None = None
-    stop_time: datetime | None = None
-    stored_bytes: int | None = None
-    cluster_bytes: int | None = None
-    tablespaces: tuple[Tablespace, ...] = ()
-
-    @property
-    def major(self) -> int | None:
-        """PostgreSQL's major version."""
-        return self.server_version // 10000 if self.server_version is not None else None
 
 
 class _Document(BaseModel):

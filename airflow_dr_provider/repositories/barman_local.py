@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,24 +10,20 @@ from typing import Any
 from airflow_dr_provider.domain.catalog import Backup, Catalog
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import FileReport
+from airflow_dr_provider.domain.verification import ItemReport, RepositoryItem
 from airflow_dr_provider.errors import BackupError, RepositoryError
 from airflow_dr_provider.repositories.barman_archive import list_wals
+from airflow_dr_provider.repositories.barman_backup import BarmanBackup
 from airflow_dr_provider.repositories.barman_catalog import KIND, POSTGRES, Entry, judge_folder, judge_told, make_catalog
 from airflow_dr_provider.repositories.barman_copy import CopiedBackup
-from airflow_dr_provider.repositories.barman_documents import TOOL, BarmanBackup
+from airflow_dr_provider.repositories.barman_documents import TOOL
+from airflow_dr_provider.repositories.barman_items import list_items, read_local_items
 from airflow_dr_provider.repositories.barman_server import BarmanServer, Folders, Shelf
+from airflow_dr_provider.repositories.barman_tablespaces import moved_tablespaces
 from airflow_dr_provider.repositories.basebackup_files import BaseBackupFiles
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.tool import Tool, find_program
 from airflow_dr_provider.repositories.wal_files import ArchiveListing
-
-
-def moved_tablespaces(data: Path) -> dict[str, Path] | None:
-    """The tablespaces beside a data directory, by oid, when its links don't lead there: Barman's home was moved or copied."""
-    links = data / "pg_tblspc"
-    found = {link.name: data.parent / link.name for link in links.iterdir() if link.is_symlink()} if links.is_dir() else {}
-    led = all((links / oid).resolve() == place.resolve() for oid, place in found.items())
-    return None if led or not all(place.is_dir() for place in found.values()) else found
 
 
 class LocalBarman:
@@ -68,6 +65,16 @@ class LocalBarman:
         if told.mode == POSTGRES:
             return await (await self._files()).verify(backup)
         return await (await self._copied(told)).verify()
+
+    async def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
+        """Every segment and every file."""
+        async for item in list_items(catalog, await self._known_folders()):
+            yield item
+
+    async def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
+        """Read items whole and compare them."""
+        async for report in read_local_items(catalog, items, await self._known_folders()):
+            yield report
 
     async def restore(self, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
         """Write a backup's files, verified as far as the backup allows it."""

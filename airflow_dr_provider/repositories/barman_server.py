@@ -12,13 +12,8 @@ from pathlib import Path
 
 from airflow_dr_provider.errors import RepositoryError
 from airflow_dr_provider.repositories.barman_archive import WalFolders
-from airflow_dr_provider.repositories.barman_documents import (
-    BarmanBackup,
-    check_version,
-    read_servers,
-    read_shown,
-    read_sync_info,
-)
+from airflow_dr_provider.repositories.barman_backup import BarmanBackup
+from airflow_dr_provider.repositories.barman_documents import check_version, read_servers, read_shown, read_sync_info
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.tool import Tool
 

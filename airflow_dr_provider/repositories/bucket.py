@@ -135,9 +135,13 @@ class Bucket:
         """The error for an object that can't be fetched."""
         return BackupError(f"{self.place(stored)} can't be read: {error}.", code="BACKUP_UNREADABLE")
 
+    def folder(self, *parts: str) -> Path:
+        """Where a folder lies, for messages."""
+        return Path(self._name, self.key(*parts))
+
     def place(self, stored: StoredObject) -> Path:
         """Where an object lies, for messages."""
-        return Path(f"{self._name}/{stored.key}")
+        return Path(self._name, stored.key)
 
 
 def checkable(stored: StoredObject) -> bool:

@@ -120,8 +120,10 @@ def filled_bucket() -> Iterator[FilledBucket]:
 
 def _archive(made: FilledBucket) -> None:
     files = sorted(made.production.archive.iterdir())
-    compressions = {files[-1]: (), files[-2]: ("--gzip",), files[-3]: ("--zstd",), files[-4]: ("--lz4",), files[-5]: ("--xz",)}
+    segments = [path for path in files if len(path.name) == 24][-5:]
+    options = dict(zip(segments, ((), ("--gzip",), ("--zstd",), ("--lz4",), ("--xz",)), strict=True))
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda path: made.archive(path, *compressions[path]), compressions))
-    for path in files[:-5]:
-        made.put(f"{made.folder}/{SERVER}/wals/{path.name[:16]}/{path.name}", path.read_bytes())
+        list(pool.map(lambda path: made.archive(path, *options[path]), segments))
+    for path in files:
+        if path not in options:
+            made.put(f"{made.folder}/{SERVER}/wals/{path.name[:16]}/{path.name}", path.read_bytes())

@@ -99,7 +99,7 @@ async def test_every_compression_of_wal_is_read(filled: FilledBucket, place: Pat
     (place / "wal").mkdir()
     report = await repository.fetch_wal(catalog, coordinate(catalog, filled.facts["split"], last.lsn), place / "wal")
     assert (report.missing, report.damaged, report.detail) == ((), (), "")
-    endings = {key.rpartition(".")[2] for key in filled.keys("wals/") if not key.endswith("backup")}
+    endings = {key.rpartition(".")[2] for key in filled.keys("wals/") if "backup" not in key}
     assert {"gz", "zst", "lz4", "xz"} <= endings
 
 
@@ -158,3 +158,24 @@ async def test_wrong_credentials(filled: FilledBucket, monkeypatch: pytest.Monke
     with pytest.raises(RepositoryError) as refused:
         await filled.repository().catalog()
     assert "wrong" not in refused.value.message
+
+
+async def test_objects_as_items_of_the_ledger(bucket: FilledBucket) -> None:
+    repository = bucket.repository()
+    catalog = await repository.catalog()
+    items = [item async for item in repository.inventory(catalog)]
+    reports = {report.name: report async for report in repository.read_items(catalog, items)}
+    assert set(reports) == {item.name for item in items}
+    assert [report for report in reports.values() if report.fault is not None or not report.compared] == []
+    # A cut tar file that was put in the place of the right one: its own checksum is right, too.
+    split = bucket.facts["split"]
+    key = next(key for key in bucket.keys(f"base/{split}/") if key.endswith("/data.tar"))
+    bucket.put(key, bucket.content(key)[:700_000])
+    segment = next(item for item in items if item.segment is not None and item.name.endswith(".gz"))
+    assert segment.name.startswith("wals/0000")
+    bucket.put(f"{bucket.folder}/cloudy/{segment.name}", b"no gzip")
+    again = [item async for item in repository.inventory(catalog)]
+    changed = {item.name for item, before in zip(again, items, strict=True) if item.stamp != before.stamp}
+    assert changed == {f"base/{split}/data.tar", segment.name}
+    found = {report.name: report.fault.code async for report in repository.read_items(catalog, again) if report.fault}
+    assert found == {f"base/{split}/data.tar": "BACKUP_UNREADABLE", segment.name: "WAL_SEGMENT_DAMAGED"}

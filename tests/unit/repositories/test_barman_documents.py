@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from airflow_dr_provider.domain.catalog import BackupFlaw, Catalog
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.errors import RepositoryError
+from airflow_dr_provider.repositories.barman_backup import BarmanBackup
 from airflow_dr_provider.repositories.barman_catalog import Entry, judge_told, make_catalog
 from airflow_dr_provider.repositories.barman_documents import (
-    BarmanBackup,
     check_version,
     read_cloud_list,
     read_servers,
