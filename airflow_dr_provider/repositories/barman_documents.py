@@ -131,7 +131,7 @@ class _Config(_Document):
 
 
 class SyncInfo(_Document):
-    """``barman sync-info``: the configuration's folders, and every backup that is DONE."""
+    """``barman sync-info``: the configuration's folders, and every backup whose files are all there."""
 
     backups: dict[str, BackupInfo]
     version: StrictStr
@@ -157,7 +157,7 @@ def read_sync_info(text: str) -> SyncInfo:
 
 # -- show-backup -------------------------------------------------------------------------------------------------------
 class _BaseBackupInformation(_Document):
-    backup_method: StrictStr
+    backup_method: StrictStr | None = None
     compression: StrictStr | None = None
     encryption: StrictStr | None = None
     timeline: Timeline
@@ -200,12 +200,13 @@ class ShownBackup(_Document):
         files = self.base_backup_information
         if files is None:
             return BarmanBackup(id=self.backup_id, status=self.status, error=self.error or "", system_identifier=self.system_id)
-        rsync = files.backup_method.startswith("rsync")
+        # What it shows for rsync is without the files that it has in common with the backup before.
+        whole = files.backup_method == "postgres"
         return BarmanBackup(
             id=self.backup_id,
             status=self.status,
             error=self.error or "",
-            mode=files.backup_method,
+            mode=files.backup_method or "",
             compression=files.compression or "",
             encryption=files.encryption or "",
             parent=(self.catalog_information.parent_backup_id or "") if self.catalog_information is not None else "",
@@ -216,8 +217,7 @@ class ShownBackup(_Document):
             stop_lsn=files.end_lsn,
             start_time=files.begin_time_timestamp,
             stop_time=files.end_time_timestamp,
-            # What it shows for rsync is without the files that it has in common with the backup before.
-            stored_bytes=None if rsync else files.backup_size_bytes,
+            stored_bytes=files.backup_size_bytes if whole else None,
             cluster_bytes=self.cluster_size_bytes,
             tablespaces=tuple(Tablespace(name=space.name, oid=space.oid) for space in self.tablespaces),
         )

@@ -1,7 +1,7 @@
 """A server of a Barman on this machine: its folders and its catalog.
 
 One call of ``barman sync-info`` tells both, and unlike ``diagnose`` and ``show-servers`` it does not call on production, which
-in a disaster may not answer. It lists backups that are DONE only; those that it leaves out are asked for one by one.
+in a disaster may not answer. It lists backups whose files are all there; those that it leaves out are asked for one by one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from airflow_dr_provider.errors import RepositoryError
 from airflow_dr_provider.repositories.barman_archive import WalFolders
 from airflow_dr_provider.repositories.barman_backup import BarmanBackup
-from airflow_dr_provider.repositories.barman_documents import check_version, read_servers, read_shown, read_sync_info
+from airflow_dr_provider.repositories.barman_documents import SyncInfo, check_version, read_servers, read_shown, read_sync_info
 from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.tool import Tool
 
@@ -92,12 +92,21 @@ class BarmanServer:
                 lists=tuple(lists),
             ),
         )
-        listed = {key: found.backup() for key, found in info.backups.items()}
-        # Older ones of 3.x tell times without a zone there.
-        timed = {key: backup for key, backup in listed.items() if backup.start_time is not None}
-        others = sorted((await self._known(folders) | listed.keys()) - timed.keys())
-        shown = [(await self.show(identifier)) for identifier in others]
-        return Shelf(folders=folders, backups=(*timed.values(), *shown), notes=(note,) if note else ())
+        backups = await self._all(info, folders)
+        return Shelf(folders=folders, backups=backups, notes=(note,) if note else ())
+
+    async def _all(self, info: SyncInfo, folders: Folders) -> tuple[BarmanBackup, ...]:
+        """What sync-info lists, and each of the others as show-backup tells it."""
+        found = {key: listed.backup() for key, listed in info.backups.items()}
+        for key in sorted(await self._known(folders) | found.keys()):
+            listed = found.get(key)
+            if listed is None:
+                found[key] = await self.show(key)
+            elif listed.start_time is None:
+                # Older ones of 3.x list times without a zone.
+                shown = await self.show(key)
+                found[key] = listed.model_copy(update={"start_time": shown.start_time, "stop_time": shown.stop_time})
+        return tuple(found.values())
 
     async def show(self, backup_id: str) -> BarmanBackup:
         """One backup, in any status."""

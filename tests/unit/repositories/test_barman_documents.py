@@ -73,6 +73,16 @@ def test_both_documents_tell_the_same() -> None:
     assert listed.system_identifier == 7711107059773224381
 
 
+def test_an_old_one_of_3_x_tells_times_only_when_asked_for_one() -> None:
+    listed = read_sync_info((SAMPLES / "barman_3.0.1_sync_info.json").read_text()).backups["20261125T093637"].backup()
+    text = (SAMPLES / "barman_3.0.1_show_backup.json").read_text()
+    shown = read_shown(text, server="demo", backup_id="20261125T093637").backup()
+    assert (listed.mode, listed.start_time, listed.status) == ("postgres", None, "WAITING_FOR_WALS")
+    assert shown.start_time == datetime(2026, 11, 25, 9, 36, 37, tzinfo=UTC)
+    assert (shown.start_lsn, shown.stop_lsn, shown.tablespaces) == (listed.start_lsn, listed.stop_lsn, listed.tablespaces)
+    assert catalog_of(listed).backups[0].flaws == ()
+
+
 def test_a_backup_that_was_not_finished_has_few_facts() -> None:
     text = json.dumps({"demo": {"backup_id": "x", "status": "FAILED", "error": "no space", "server_information": {}}})
     told = read_shown(text, server="demo", backup_id="x").backup()
