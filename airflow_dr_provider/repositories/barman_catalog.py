@@ -10,8 +10,7 @@ from pathlib import Path
 from airflow_dr_provider.domain.catalog import Backup, BackupFlaw, BackupKind, Catalog
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.wal import parse_segment
-from airflow_dr_provider.postgresql import backup_label, controlfile, manifest
-from airflow_dr_provider.postgresql.manifest import Manifest
+from airflow_dr_provider.postgresql import backup_label, controlfile
 from airflow_dr_provider.repositories.archive_judge import find_segment_size, read_archive
 from airflow_dr_provider.repositories.barman_backup import COPIED, FAILED, UNFINISHED, BarmanBackup
 from airflow_dr_provider.repositories.basebackup_catalog import read_backup
@@ -25,11 +24,11 @@ POSTGRES = "postgres"
 class Entry:
     """A backup as the catalog will show it.
 
-    :param manifest: the server's own, where there is one.
+    :param stop_lsn: where it is consistent by the server's own manifest, where there is one.
     """
 
     told: BarmanBackup
-    manifest: Manifest | None = None
+    stop_lsn: Lsn | None = None
     flaws: list[BackupFlaw] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -74,7 +73,8 @@ def _judge_basebackup(entry: Entry, folder: Path) -> None:
     found = read_backup(folder)
     entry.flaws += found.flaws
     entry.notes += found.notes
-    entry.manifest = found.manifest
+    if found.manifest is not None:
+        entry.stop_lsn = max((part.end for part in found.manifest.wal_ranges), default=None)
     if found.label is not None and found.label.start_lsn != entry.told.start_lsn:
         entry.flaw(
             BackupFlaw.MANIFEST_DAMAGED,
@@ -145,19 +145,14 @@ def _backup(entry: Entry, known: Mapping[str, Entry]) -> Backup:
         server_version=told.major,
         timeline=told.timeline,
         start_lsn=told.start_lsn,
-        stop_lsn=_stop(entry),
+        # Barman notes the end of that segment; the server's manifest knows it to the byte.
+        stop_lsn=entry.stop_lsn or told.stop_lsn,
         start_time=told.start_time,
         stop_time=told.stop_time,
         size_bytes=told.cluster_bytes or told.stored_bytes or 0,
         flaws=tuple(dict.fromkeys(flaws)),
         note="; ".join(notes),
     )
-
-
-def _stop(entry: Entry) -> Lsn | None:
-    """Where it is consistent. Barman notes the end of that segment; the server's manifest knows it to the byte."""
-    ranges = entry.manifest.wal_ranges if entry.manifest is not None else ()
-    return max((part.end for part in ranges), default=entry.told.stop_lsn)
 
 
 def chain_of(told: BarmanBackup, find: Callable[[str], Entry | None]) -> tuple[tuple[str, ...], str]:
@@ -178,8 +173,3 @@ def chain_of(told: BarmanBackup, find: Callable[[str], Entry | None]) -> tuple[t
 def stored_size(folder: Path) -> int:
     """Bytes of every file of a backup's folder, counted as Barman does when a backup is done."""
     return sum(os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names)
-
-
-def has_manifest(folder: Path) -> bool:
-    """Whether a backup has a manifest: pg_basebackup's, or one that Barman made of what it had copied."""
-    return (folder / manifest.NAME).is_file()

@@ -186,6 +186,14 @@ async def test_nothing_is_changed(barman: Barman) -> None:
     assert seen() == before
 
 
+async def test_production_is_not_called_on(barman: Barman) -> None:
+    text = barman.config.read_text().replace(str(barman.production.socket), str(barman.folder / "gone"))
+    barman.config.write_text(text)
+    catalog = await barman.repository("main").catalog()
+    assert {backup.id for backup in catalog.backups} == set(barman.ids("main"))
+    assert "gone" not in (barman.home / "barman.log").read_text()
+
+
 # -- WAL ---------------------------------------------------------------------------------------------------------------
 async def test_every_compression_is_told_from_the_content(barman: Barman) -> None:
     repository = barman.repository("packed")
@@ -246,19 +254,16 @@ async def test_a_sound_backup_is_restored(barman: Barman, server: str, backup: s
     assert len(links) == 1
     assert any(path.is_file() and path.stat().st_size for path in links[0].rglob("*"))
     assert not {"postgresql.auto.conf", "tablespace_map", "recovery.signal"} & {path.name for path in out.iterdir()}
-    assert (await verify(barman, server, barman.facts[backup])).faults == ()
 
 
 @pytest.mark.parametrize("backup", ["second", "step"])
 async def test_trap_7_barman_restores_a_corrupt_backup_and_calls_it_good(barman: Barman, backup: str) -> None:
-    """The same damage in a full backup: Barman ends with success, for it and for what builds on it; we refuse both."""
+    """We refuse it, and what builds on it."""
     second = barman.facts["second"]
     barman.damage(barman.data("main", second) / RELATION)
-    out = barman.folder / "by-barman"
-    done = barman.run(
-        "restore", "main", barman.facts[backup], str(out), "--tablespace", f"beside:{barman.folder}/space", check=False
-    )
     if backup == "second":
+        out = barman.folder / "by-barman"
+        done = barman.run("restore", "main", second, str(out), "--tablespace", f"beside:{barman.folder}/space", check=False)
         assert done.returncode == 0
         assert (out / RELATION).read_bytes() == (barman.data("main", second) / RELATION).read_bytes()
     name = f"{second}/{RELATION}" if backup == "step" else RELATION

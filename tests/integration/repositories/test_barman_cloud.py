@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +16,10 @@ from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.reports import FileReport
 from airflow_dr_provider.domain.wal import parse_segment
 from airflow_dr_provider.errors import ConfigurationError, RepositoryError
-from tests.integration.repositories.barman_bucket import FilledBucket, filled_bucket
+from tests.integration.repositories.barman_bucket import BIN, FilledBucket, filled_bucket
 from tests.integration.repositories.conftest import coordinate, path_of
 from tests.integration.repositories.s3_server import PROGRAM
+from tests.support.drills import Bench, spec_text
 
 pytest.importorskip("boto3")
 pytestmark = [
@@ -158,6 +160,20 @@ async def test_wrong_credentials(filled: FilledBucket, monkeypatch: pytest.Monke
     with pytest.raises(RepositoryError) as refused:
         await filled.repository().catalog()
     assert "wrong" not in refused.value.message
+
+
+def test_a_drill_of_a_bucket(filled: FilledBucket, place: Path) -> None:
+    bench = Bench(folder=place, disaster=datetime.now(UTC), environment=filled.server.environment)
+    plain = "{kind: basebackup, backups: ./backups, archive: ./archive}"
+    cloud = f"{{url: {filled.url}, endpoint_url: {filled.server.endpoint}}}"
+    bench.spec.write_text(spec_text().replace(plain, f"{{kind: barman, server: cloudy, bin: {BIN}, cloud: {cloud}}}"))
+    document = bench.run()
+    assert (document["outcome"], document["backup"]) == ("RECOVERED", filled.facts["packed"])
+    assert document["achieved"]["rpo_seconds"] == pytest.approx(
+        (bench.disaster - filled.facts["heartbeat"]).total_seconds(), abs=0.01
+    )
+    assert filled.server.environment["AWS_SECRET_ACCESS_KEY"] not in str(document)
+    assert bench.left() == []
 
 
 async def test_objects_as_items_of_the_ledger(bucket: FilledBucket) -> None:
