@@ -16,8 +16,7 @@ class RepositoryItem(Value):
 
     :param name: its place in the repository; stable, and unique in it.
     :param size: bytes as stored.
-    :param stamp: changes whenever the stored bytes are replaced: modification time in nanoseconds, an ETag. A segment's may also
-        change when its neighbour comes, for then there is more of it that can be compared.
+    :param stamp: changes whenever the stored bytes are replaced: modification time in nanoseconds, an ETag.
     :param backup_id: the backup that it is part of; "" for WAL.
     :param segment: the one segment that it holds; None for a backup's file.
     """
@@ -37,6 +36,7 @@ class ItemReport(Value):
     :param compared: whether the repository holds something to compare it with: a checksum, or WAL's own.
     :param fault: what is wrong with it; its path is the item's name.
     :param tool: the program that compared it, and its version; "" when nothing but this package did.
+    :param unfinished: whether more of it can be compared once what follows it is there: a segment at the archive's end.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ItemReport(Value):
     bytes_read: int = 0
     fault: BackupFault | None = None
     tool: str = ""
+    unfinished: bool = False
 
 
 class Verified(Value):
@@ -54,12 +55,14 @@ class Verified(Value):
     :param checksum: of its content when it was sound for the last time; "" when it never was.
     :param compared: whether there was something to compare it with.
     :param verified_by: the host, this package's version, and the program's that compared it.
+    :param unfinished: whether it has to be read again in any case, because not all of it could be compared yet.
     :param fault: what was wrong with it when it was read last.
     """
 
     item: RepositoryItem
     checksum: str
     compared: bool
+    unfinished: bool = False
     verified_at: datetime
     verified_by: str
     fault: BackupFault | None = None
@@ -71,6 +74,7 @@ class DueReason(StrEnum):
     NEW = "new"
     CHANGED = "changed"
     FAULTY = "faulty"
+    UNFINISHED = "unfinished"
     EXPIRED = "expired"
     ASKED = "asked"
     ROTATED = "rotated"
@@ -91,6 +95,8 @@ def due_reason(
         return DueReason.CHANGED
     if known.fault is not None:
         return DueReason.FAULTY
+    if known.unfinished:
+        return DueReason.UNFINISHED
     # A reading that is still to come, by a clock that was wrong, is none.
     if not moment - reverify_after < known.verified_at <= moment:
         return DueReason.EXPIRED
@@ -136,6 +142,7 @@ def judged(
         item=item,
         checksum=sound,
         compared=report.compared,
+        unfinished=report.unfinished,
         verified_at=at,
         verified_by=f"{by}, {report.tool}" if report.tool else by,
         fault=fault,
@@ -168,7 +175,7 @@ def _changed(item: RepositoryItem, known: Verified | None, report: ItemReport, f
         why = "though its size and its time of modification are the same"
     elif item.backup_id and finished is not None:
         why = f"though its backup was finished at {finished.isoformat(timespec='seconds')}"
-    elif item.segment is not None and not item.backup_id and known.compared:
+    elif item.segment is not None and not item.backup_id and not known.unfinished:
         why = "though an archived segment never changes"
     elif known.fault is not None:
         why = "and what it was then was never put back"

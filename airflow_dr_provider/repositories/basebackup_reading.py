@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+import stat
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -32,15 +34,16 @@ async def read_files(
     :raises RepositoryError: when this account may not read one: that says nothing about the backup.
     """
     readings = await in_thread(_read_all, folder, known, items)
-    left = {
-        reading.entry: folder / reading.entry.path
+    left = [
+        reading.entry
         for reading in readings
         if reading.entry is not None and reading.report.fault is None and reading.entry.algorithm == "CRC32C"
-    }
-    faults, tool = await compare_by_crc(known.manifest, left, major)
+    ]
+    faults, tool = await compare_by_crc(known.manifest, left, folder, major)
+    await in_thread(_forget_all, folder, [reading.item for reading in readings if reading.report.bytes_read])
+    compared = set(left)
     for reading in readings:
-        yield reading.settled(faults, tool if reading.entry in left else "")
-        await in_thread(_forget, folder / item_path(reading.item))
+        yield reading.settled(faults, tool if reading.entry in compared else "")
 
 
 @dataclass(frozen=True)
@@ -62,24 +65,25 @@ class _Reading:
 
 
 async def compare_by_crc(
-    manifest: Manifest, files: dict[ManifestFile, Path], major: int | None
+    manifest: Manifest, files: Collection[ManifestFile], root: Path, major: int | None
 ) -> tuple[dict[str, BackupFault], str]:
-    """Compare files by CRC-32C, which is pg_verifybackup's part; faults by path, and the program's name and version.
+    """Compare files of a data directory by CRC-32C, which is pg_verifybackup's part; faults by path, and the program's name and version.
 
     :raises BackupError: when it found something and did not say of which file.
     """
     if not files:
         return {}, ""
     programs: Programs = await in_thread(find_programs, major or 0)
-    faults = {fault.path: fault for fault in await verify_files(programs, manifest, files)}
+    faults = {fault.path: fault for fault in await verify_files(programs, manifest, files, root)}
     if "" in faults:
         raise BackupError(f"pg_verifybackup could not compare {len(files)} files: {faults[''].detail}.")
     return faults, f"pg_verifybackup {programs.version}"
 
 
-def _forget(path: Path) -> None:
-    if path.is_file():
-        forget_pages(path)
+def _forget_all(folder: Path, items: Sequence[RepositoryItem]) -> None:
+    for item in items:
+        with contextlib.suppress(OSError):
+            forget_pages(folder / item_path(item))
 
 
 def _read_all(folder: Path, known: KnownManifest, items: Sequence[RepositoryItem]) -> list[_Reading]:
@@ -117,6 +121,9 @@ def _content(
     """Hash a file, and compare it with the manifest as far as Python can."""
     both = Digests(entry)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            fault = BackupFault(code="BACKUP_FILE_MISSING", path=item.name, detail="it is no regular file")
+            return ItemReport(name=item.name, checksum="", compared=True, fault=fault)
         with path.open("rb") as stream:
             size = copy_content(stream, None, digest=both)
     except PermissionError as error:

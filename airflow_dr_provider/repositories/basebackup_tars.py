@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -44,7 +45,7 @@ async def read_tar(folder: Path, known: KnownManifest, item: RepositoryItem, maj
         tools: list[str] = []
         members = reading.members()
         while (batch := await in_thread(next, members, None)) is not None:
-            faults, tool = await compare_by_crc(known.manifest, batch, major)
+            faults, tool = await compare_by_crc(known.manifest, batch, reading.data, major)
             reading.faults += faults.values()
             tools += [tool] if tool else []
         wal_faults, tool = await _wal_faults(reading.wal, known.manifest, catalog)
@@ -105,10 +106,11 @@ class _TarReading:
         self.listed = {path: entry for path, entry in self.known.entries.items() if tar_of(path) == self.name}
         self._missing = dict(self.listed)
         self._unpacked: dict[ManifestFile, Path] = {}
+        self.data = self.scratch / "data"
         self.wal = self.scratch / "pg_wal"
         self.wal.mkdir()
 
-    def members(self) -> Iterator[dict[ManifestFile, Path]]:
+    def members(self) -> Iterator[Collection[ManifestFile]]:
         """Read it to its end. Members that only pg_verifybackup can compare are given unpacked, some at a time."""
         try:
             with self.path.open("rb") as file:
@@ -137,11 +139,10 @@ class _TarReading:
                 self._fault("BACKUP_FILE_MISSING", path, "the manifest lists it; it is not there")
         yield from self._batch()
 
-    def _batch(self) -> Iterator[dict[ManifestFile, Path]]:
+    def _batch(self) -> Iterator[Collection[ManifestFile]]:
         if self._unpacked:
-            yield self._unpacked
-        for path in self._unpacked.values():
-            path.unlink()
+            yield tuple(self._unpacked)
+        shutil.rmtree(self.data, ignore_errors=True)
         self._unpacked = {}
 
     def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -172,7 +173,8 @@ class _TarReading:
         if entry.algorithm != "CRC32C":
             size = copy_content(content, None, digest=digests)
         else:
-            place = self.scratch / str(len(self._unpacked))
+            place = self.data / path
+            place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("wb") as sink:
                 size = copy_content(content, sink, digest=digests)
             self._unpacked[entry] = place

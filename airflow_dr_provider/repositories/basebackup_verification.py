@@ -70,7 +70,10 @@ async def _read_backup(
 
 
 def _weighed(report: ItemReport, items: Sequence[RepositoryItem], archive: ArchiveListing, segment_size: int) -> ItemReport:
-    """The report of a backup's own segment: damage in it costs the backup only where the archive doesn't have the segment."""
+    """The report of a backup's own segment: nothing follows it any more, and damage in it costs the backup only where the archive
+    doesn't have the segment.
+    """
+    report = report.model_copy(update={"unfinished": False})
     segment = next((item.segment for item in items if item.name == report.name), None)
     if report.fault is None or segment is None:
         return report

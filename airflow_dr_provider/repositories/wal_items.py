@@ -2,7 +2,7 @@
 
 A segment is judged by its header and by decoding every record that begins in it, the one that runs on over its end too. What
 runs into its beginning is part of the segment before. Where the archive ends, a segment that ends early is nothing worse: it may
-have been copied by hand, or be on its way; it is read again when there is a later one.
+have been copied by hand, or be on its way. It is unfinished, and read again in the next pass.
 """
 
 from __future__ import annotations
@@ -36,28 +36,26 @@ _SCRATCH = 256 << 20
 """Bytes of WAL that lie side by side while they are decoded, as copies where they are compressed."""
 
 _SHORT_HEADER = 24
+_PAGES_BEHIND = 4
+"""How many pages behind a record that can't be decoded are looked at for further ones."""
 
 Place = tuple[int, int]
+"""Timeline and number of a segment."""
 
 
 def segment_items(
     listing: ArchiveListing, segment_size: int, *, prefix: str = "archive", backup_id: str = ""
 ) -> Iterator[RepositoryItem]:
-    """Every segment of an archive.
-
-    A segment without its successor has another stamp than later, when that is there: then it is read again, for the record
-    that runs from one to the other can be decoded only then.
-    """
+    """Every segment of an archive."""
     for name in sorted(listing.segments):
         place = parse_segment(name, segment_size)
         if place is None:
             continue
         file = listing.segments[name]
-        alone = listing.segment(place[0], place[1] + 1, segment_size) is None
         yield RepositoryItem(
             name=f"{prefix}/{_relative(file, listing)}",
             size=file.size,
-            stamp=f"{file.stamp}+" if alone else file.stamp,
+            stamp=file.stamp,
             backup_id=backup_id,
             segment=SegmentRange(timeline=place[0], first=place[1], last=place[1]),
         )
@@ -127,6 +125,21 @@ class _Reading:
     length: int
 
 
+@dataclass(frozen=True)
+class _Judgement:
+    """What decoding showed.
+
+    :param wrong: why it stopped, "" when it didn't.
+    :param unfinished: whether that may be so at the end of an archive.
+    """
+
+    wrong: str
+    unfinished: bool = False
+
+
+_SOUND = _Judgement("")
+
+
 @dataclass
 class _Work:
     """One batch.
@@ -143,6 +156,7 @@ class _Work:
 
     @property
     def size(self) -> int:
+        """Bytes of a segment."""
         return self.reader.catalog.archive.segment_size
 
     async def read(self, item: RepositoryItem) -> ItemReport:
@@ -156,68 +170,77 @@ class _Work:
         except FileNotFoundError:
             return _gone(item)
         except (OSError, DrillError) as error:
-            return self._report(item, "", getattr(error, "message", None) or f"it can't be read: {error}")
+            wrong = error.message if isinstance(error, DrillError) else f"it can't be read: {error.strerror}"
+            return ItemReport(name=item.name, checksum="", compared=True, fault=_fault(item, wrong))
         header = await in_thread(read_header, ArchiveFile(reading.path, reading.length, ""))
-        identifier = self.reader.catalog.system_identifier
-        if isinstance(header, WalHeader) and identifier not in (None, header.system_identifier):
-            # Another cluster's, from before an upgrade, say. It is of no use here; that makes it no damage.
-            return ItemReport(name=item.name, checksum=reading.checksum, compared=False, bytes_read=item.size)
+        # A segment of another cluster, from before an upgrade, say, is of no use here; that makes it no damage.
         wrong = judge_header((timeline, number), header, self.size, None)
         if not wrong and reading.length != self.size:
             wrong = f"holds {reading.length} bytes of WAL; a segment has {self.size}"
         if wrong or not isinstance(header, WalHeader):
             cut = reading.length < self.size and (reading.length < LENGTH or isinstance(header, WalHeader))
-            open_end = cut and self._open_end(timeline, number, None)
-            return self._report(item, reading.checksum, "" if open_end else f"it {wrong}", compared=not open_end)
+            unfinished = cut and self._may_end_early(timeline, number, None)
+            return self._report(item, reading, _Judgement(f"it {wrong}", unfinished))
         programs = await self._programs(header, (timeline, number))
         dump = WalDump(programs)
         piece = await dump.decode(reading.path)
-        wrong = await self._judge(dump, (timeline, number), header, piece)
-        if not file.compression and file.source is None:
+        judgement = await self._judge(dump, (timeline, number), header, piece)
+        if file.plain:
             await in_thread(forget_pages, file.path)
-        open_end = bool(wrong) and self._open_end(timeline, number, piece.end)
-        tool = f"pg_waldump {programs.version}"
-        return self._report(item, reading.checksum, "" if open_end else wrong, compared=not open_end, tool=tool)
+        return self._report(item, reading, judgement, tool=f"pg_waldump {programs.version}")
 
-    def _open_end(self, timeline: int, number: int, reached: Lsn | None) -> bool:
-        """Whether a segment may end early: it is its timeline's last, and has what is needed of it.
+    async def _judge(self, dump: WalDump, place: Place, header: WalHeader, piece: Decoded) -> _Judgement:
+        """What is to be said of a segment's records."""
+        if piece.start is not None and piece.end is not None and piece.to_the_end:
+            if piece.end >= segment_start(place[1] + 1, self.size):
+                return _SOUND
+            return await self._judge_crossing(dump, place, piece.end)
+        if piece.start is None and not header.has_record:
+            return _SOUND  # one record fills it, and is decoded where it begins
+        position = piece.end or header.page_start
+        may_end = self._may_end_early(*place, piece.end) and not await self._goes_on(dump, place, position)
+        return _Judgement(f"nothing at {position} can be decoded ({piece.message})", may_end)
 
-        :param reached: the position after its last whole record.
-        """
-        needed = self.needed.get(timeline, Lsn(0))
-        return number == self.last.get(timeline) and needed <= max(reached or 0, segment_start(number, self.size))
-
-    async def _judge(self, dump: WalDump, place: Place, header: WalHeader, piece: Decoded) -> str:
-        """What is wrong with a segment's records; "" for nothing."""
-        if piece.start is None or piece.end is None:
-            # No record begins in it where one fills it whole, which is decoded where it begins.
-            return "" if not header.has_record else f"no record in it can be decoded ({piece.message})"
-        if not piece.to_the_end:
-            return f"nothing at {piece.end} can be decoded ({piece.message})"
-        if piece.end >= segment_start(place[1] + 1, self.size):
-            return ""
-        return await self._judge_crossing(dump, place, piece.end)
-
-    async def _judge_crossing(self, dump: WalDump, place: Place, start: Lsn) -> str:
-        """What is wrong with the record that runs on over a segment's end; "" also when the rest of it isn't in the archive."""
+    async def _judge_crossing(self, dump: WalDump, place: Place, start: Lsn) -> _Judgement:
+        """What is to be said of the record that runs on over a segment's end."""
         timeline, number = place
         length = await in_thread(_record_length, self._path(place), start, self.size)
         through = (record_end(start, length, self.size) - 1) // self.size if length is not None else number + 1
         for following in range(number + 1, through + 1):
             file = self.reader.listing.segment(timeline, following, self.size)
             if file is None:
-                return ""
+                return _Judgement("", unfinished=True)
             try:
                 await self._lay_out(file, (timeline, following), hashed=False)
             except (OSError, DrillError):
-                return ""  # that is the other segment's fault, and said of it
+                return _Judgement("", unfinished=True)  # that is the other segment's fault, and said of it
         next_header = await in_thread(read_header, ArchiveFile(self._path((timeline, number + 1)), self.size, ""))
         if isinstance(next_header, WalHeader) and next_header.overwrites:
-            return ""
+            return _SOUND
         over = await dump.decode_one(self._path(place).parent, timeline, start)
         if over.start is not None and over.end is not None and follows(start, over.start):
-            return ""
-        return f"the record at {start}, which runs on into the next segment, can't be decoded ({over.message or 'cut off'})"
+            return _SOUND
+        why = over.message or "it is cut off"
+        wrong = f"the record at {start}, which runs on into the next segment, can't be decoded ({why})"
+        if not self._may_end_early(timeline, through, start):
+            return _Judgement(wrong)
+        behind = await dump.decode(self._path((timeline, through)))
+        return _Judgement(wrong, unfinished=behind.start is None)
+
+    async def _goes_on(self, dump: WalDump, place: Place, position: Lsn) -> bool:
+        """Whether there are records behind one that can't be decoded: then it is damaged, and not the end."""
+        pages = range(position // PAGE + 1, position // PAGE + 1 + _PAGES_BEHIND)
+        starts = [Lsn(page * PAGE) for page in pages if page * PAGE // self.size == place[1]]
+        found = [await dump.decode(self._path(place), start=start) for start in starts]
+        return any(piece.start is not None for piece in found)
+
+    def _may_end_early(self, timeline: int, number: int, reached: Lsn | None) -> bool:
+        """Whether a segment is its timeline's last, and what comes before its end is all that is needed.
+
+        :param reached: the position after the last whole record.
+        """
+        needed = self.needed.get(timeline, Lsn(0))
+        return number >= self.last.get(timeline, 0) and needed <= max(reached or 0, segment_start(number, self.size))
 
     def _path(self, place: Place) -> Path:
         return self.folder / str(place[0]) / segment_name(*place, self.size)
@@ -235,16 +258,21 @@ class _Work:
             return await in_thread(find_programs, header.major)
         return await self.reader.programs([place])
 
-    def _report(self, item: RepositoryItem, checksum: str, wrong: str, *, compared: bool = True, tool: str = "") -> ItemReport:
-        fault = BackupFault(code="WAL_SEGMENT_DAMAGED", path=item.name, detail=wrong) if wrong else None
+    def _report(self, item: RepositoryItem, reading: _Reading, judgement: _Judgement, *, tool: str = "") -> ItemReport:
+        wrong = judgement.wrong if not judgement.unfinished else ""
         return ItemReport(
             name=item.name,
-            checksum=checksum,
-            compared=compared,
-            bytes_read=item.size if checksum else 0,
-            fault=fault,
+            checksum=reading.checksum,
+            compared=True,
+            bytes_read=item.size,
+            fault=_fault(item, wrong) if wrong else None,
             tool=tool,
+            unfinished=judgement.unfinished,
         )
+
+
+def _fault(item: RepositoryItem, wrong: str) -> BackupFault:
+    return BackupFault(code="WAL_SEGMENT_DAMAGED", path=item.name, detail=wrong)
 
 
 def _gone(item: RepositoryItem) -> ItemReport:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -212,9 +213,11 @@ class _Pass:
 
     async def _rotate(self) -> None:
         """Read a share of what was not read in this pass."""
-        oldest = self.ledger.longest_unread(self.catalog.identity, before=self.begun_at, backups=self.chosen)
-        # Held, for the ledger is written while they are read; they are no more than the share.
-        for entry in list(rotating_share(oldest, total_bytes=self.total_bytes, share=self.policy.share)):
+        unread = self.ledger.longest_unread(self.catalog.identity, before=self.begun_at, backups=self.chosen)
+        with closing(unread) as oldest:
+            # Held, for the ledger is written while they are read; they are no more than the share.
+            share = list(rotating_share(oldest, total_bytes=self.total_bytes, share=self.policy.share))
+        for entry in share:
             await self._read_soon(entry.item, entry, DueReason.ROTATED)
         await self._read_waiting()
 

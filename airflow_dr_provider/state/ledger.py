@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from airflow_dr_provider.domain.catalog import SegmentRange
@@ -38,7 +38,7 @@ class VerificationLedger:
         with self._database.reading() as connection:
             for some in _batches(names):
                 wanted = sa.select(verified).where(verified.c.repository == repository, verified.c.name.in_(some))
-                found.update((row.name, _entry(row)) for row in connection.execute(wanted))
+                found.update((entry.item.name, entry) for entry in map(_entry, connection.execute(wanted)))
         return found
 
     def keep(self, repository: str, entries: Sequence[Verified]) -> None:
@@ -50,8 +50,10 @@ class VerificationLedger:
 
     def longest_unread(
         self, repository: str, *, before: datetime, backups: Collection[str] | None = None
-    ) -> Iterator[Verified]:
+    ) -> Generator[Verified, None, None]:
         """Sound items that were read last before a moment, the longest unread first; one at a time whatever their number.
+
+        Use it with :func:`contextlib.closing`, for it reads as long as it is open.
 
         :param backups: only items of these.
         """
@@ -88,9 +90,11 @@ class VerificationLedger:
 
 def _upsert(connection: Connection) -> sa.Executable:
     """Insert rows, or change those that are there; both dialects say it alike."""
-    insert = (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(verified)
+    # Each dialect takes long to import; the one in use is there already.
+    insert = import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(verified)
     changed = {column.name: insert.excluded[column.name] for column in verified.c if column.name not in _KEY}
-    return insert.on_conflict_do_update(index_elements=_KEY, set_=changed)
+    statement: sa.Executable = insert.on_conflict_do_update(index_elements=_KEY, set_=changed)
+    return statement
 
 
 def _streamed(connection: Connection, statement: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
@@ -115,6 +119,7 @@ def _row(repository: str, entry: Verified) -> dict[str, Any]:
         "segment": item.segment.first if item.segment is not None else None,
         "checksum": entry.checksum,
         "compared": entry.compared,
+        "unfinished": entry.unfinished,
         "verified_at": entry.verified_at,
         "verified_by": entry.verified_by,
         "fault_code": fault.code if fault is not None else None,
@@ -123,13 +128,14 @@ def _row(repository: str, entry: Verified) -> dict[str, Any]:
 
 
 def _entry(row: sa.Row[Any]) -> Verified:
-    segment = None if row.segment is None else SegmentRange(timeline=row.timeline, first=row.segment, last=row.segment)
-    fault = None if row.fault_code is None else BackupFault(code=row.fault_code, path=row.name, detail=row.fault_detail)
+    _, name, size, stamp, backup_id, timeline, number, checksum, compared, unfinished, at, by, code, detail = tuple(row)
+    segment = None if number is None else SegmentRange(timeline=timeline, first=number, last=number)
     return Verified(
-        item=RepositoryItem(name=row.name, size=row.size, stamp=row.stamp, backup_id=row.backup_id, segment=segment),
-        checksum=row.checksum,
-        compared=row.compared,
-        verified_at=row.verified_at,
-        verified_by=row.verified_by,
-        fault=fault,
+        item=RepositoryItem(name=name, size=size, stamp=stamp, backup_id=backup_id, segment=segment),
+        checksum=checksum,
+        compared=compared,
+        unfinished=unfinished,
+        verified_at=at,
+        verified_by=by,
+        fault=None if code is None else BackupFault(code=code, path=name, detail=detail),
     )

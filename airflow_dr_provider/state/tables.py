@@ -194,16 +194,11 @@ verified = sa.Table(
     sa.Column("segment", sa.BigInteger),
     sa.Column("checksum", sa.String(250), nullable=False),
     sa.Column("compared", sa.Boolean, nullable=False),
+    sa.Column("unfinished", sa.Boolean, nullable=False),
     sa.Column("verified_at", Moment, nullable=False),
     sa.Column("verified_by", sa.String(500), nullable=False),
     sa.Column("fault_code", sa.String(64)),
     sa.Column("fault_detail", sa.Text),
     sa.Index(None, "repository", "verified_at"),
-)
-# Faults are few among a million of rows.
-sa.Index(
-    "ix_dr_verified_faults",
-    verified.c.repository,
-    sqlite_where=verified.c.fault_code.is_not(None),
-    postgresql_where=verified.c.fault_code.is_not(None),
+    sa.Index("ix_dr_verified_faults", "repository", "fault_code"),
 )

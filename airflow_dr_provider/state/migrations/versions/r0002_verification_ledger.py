@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("segment", sa.BigInteger(), nullable=True),
         sa.Column("checksum", sa.String(length=250), nullable=False),
         sa.Column("compared", sa.Boolean(), nullable=False),
+        sa.Column("unfinished", sa.Boolean(), nullable=False),
         sa.Column("verified_at", sa.String(length=32), nullable=False),
         sa.Column("verified_by", sa.String(length=500), nullable=False),
         sa.Column("fault_code", sa.String(length=64), nullable=True),
@@ -31,14 +32,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository", "name", name=op.f("pk_dr_verified")),
     )
     op.create_index(op.f("ix_dr_verified_repository_verified_at"), "dr_verified", ["repository", "verified_at"], unique=False)
-    op.create_index(
-        "ix_dr_verified_faults",
-        "dr_verified",
-        ["repository"],
-        unique=False,
-        sqlite_where=sa.text("fault_code IS NOT NULL"),
-        postgresql_where=sa.text("fault_code IS NOT NULL"),
-    )
+    op.create_index("ix_dr_verified_faults", "dr_verified", ["repository", "fault_code"], unique=False)
 
 
 def downgrade() -> None:
