@@ -70,8 +70,8 @@ class BarmanServer:
         if not text.lstrip().startswith("{"):
             # It says so and ends well.
             raise RepositoryError(
-                f"Barman does not show its server {self._server}: {text.strip()[:300] or 'it said nothing'}. An inactive or "
-                f"passive server can't be drilled; drill it where it is active."
+                f"Barman does not show its server {self._server}: {text.strip()[:300] or 'it said nothing'}. An inactive "
+                f"server can't be drilled; drill it where it is active."
             )
         info = read_sync_info(text)
         note = check_version(info.version)
