@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from airflow_dr_provider.domain.catalog import Catalog
@@ -20,24 +20,32 @@ from airflow_dr_provider.repositories.wal_reader import WalReader
 
 
 async def read_basebackup_items(
-    catalog: Catalog, items: Sequence[RepositoryItem], *, backups: Path, archive: Path
+    catalog: Catalog,
+    items: Sequence[RepositoryItem],
+    *,
+    folder_of: Callable[[str], Path],
+    archive: Callable[[], ArchiveListing],
 ) -> AsyncIterator[ItemReport]:
-    """See :meth:`airflow_dr_provider.repositories.base.Repository.read_items`."""
+    """See :meth:`airflow_dr_provider.repositories.base.Repository.read_items`.
+
+    :param folder_of: where a backup lies, by its id.
+    :param archive: lists the WAL archive as it is now.
+    """
     groups: dict[str, list[RepositoryItem]] = {}
     for item in items:
         groups.setdefault(item.backup_id, []).append(item)
-    listing = await in_thread(list_archive, archive) if any(item.segment is not None for item in items) else None
+    listing = await in_thread(archive) if any(item.segment is not None for item in items) else None
     if listing is not None:
         reader = WalReader(catalog, listing)
         async for report in read_segments(reader, groups.pop("", []), needed=needed_by_backups(catalog)):
             yield report
     for identifier, group in groups.items():
-        async for report in _read_backup(catalog, backups / identifier, group, listing):
+        async for report in _read_backup(catalog, identifier, await in_thread(folder_of, identifier), group, listing):
             yield report
 
 
 async def _read_backup(
-    catalog: Catalog, folder: Path, items: Sequence[RepositoryItem], archive: ArchiveListing | None
+    catalog: Catalog, identifier: str, folder: Path, items: Sequence[RepositoryItem], archive: ArchiveListing | None
 ) -> AsyncIterator[ItemReport]:
     if not folder.exists():
         # Expired since it was listed; the next inventory doesn't have it.
@@ -45,7 +53,7 @@ async def _read_backup(
             yield ItemReport(name=item.name, checksum="", compared=False)
         return
     known = await in_thread(known_manifest, folder)
-    major = next((backup.server_version for backup in catalog.backups if backup.id == folder.name), None)
+    major = next((backup.server_version for backup in catalog.backups if backup.id == identifier), None)
     own_wal = [item for item in items if item.segment is not None]
     files = [item for item in items if item.segment is None]
     if await in_thread(tar_files, folder):

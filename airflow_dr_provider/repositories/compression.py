@@ -36,6 +36,20 @@ def compression_of(name: str) -> str:
     return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), "")
 
 
+_MAGIC = (
+    (b"\x1f\x8b\x08", ".gz"),
+    (b"BZh", ".bz2"),
+    (b"\xfd7zXZ\x00", ".xz"),
+    (b"\x04\x22\x4d\x18", ".lz4"),
+    (b"\x28\xb5\x2f\xfd", ".zst"),
+)
+
+
+def compression_of_content(beginning: bytes) -> str:
+    """The compression that a file's first bytes tell, for tools that add no ending to its name; "" for none that is known."""
+    return next((kind for magic, kind in _MAGIC if beginning.startswith(magic)), "")
+
+
 def without_suffix(name: str) -> str:
     """A file's name without the ending that stands for its compression; ``base.tgz`` is short for ``base.tar.gz``."""
     for suffix in SUFFIXES:
