@@ -76,13 +76,15 @@ class _Opened:
         :raises RepositoryError: ``ARCHIVE_MISSING`` when no repository has any place for it.
         """
         places = archive_places(self.stanza, self.cluster, tuple(self.stores))
-        if not places:
+        found = await list_stanza([(self.stores[key], folder) for key, folder in places])
+        if not found.listing.segments and not found.listing.partial:
             raise RepositoryError(
-                f"No repository of stanza {self.stanza.name} has an archive of the cluster that its newest backup is of. "
-                f"Check archive_command on production, and `pgbackrest check`.",
+                f"No repository of stanza {self.stanza.name} has an archive of the cluster that its newest backup is of "
+                f"({', '.join(folder for _, folder in places) or 'none is known'}). Check archive_command on production, and "
+                f"`pgbackrest check`.",
                 code="ARCHIVE_MISSING",
             )
-        return await list_stanza([(self.stores[key], folder) for key, folder in places])
+        return found
 
 
 class PgBackRestRepository:

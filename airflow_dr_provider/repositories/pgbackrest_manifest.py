@@ -41,7 +41,7 @@ class StoredFile(NamedTuple):
     :param size: of its content.
     :param checksum: SHA-1 of its content; "" where the manifest has none.
     :param holder: label of the backup that stores it.
-    :param place: of the stored object, relative to that backup's folder; "" when nothing is stored because it is empty.
+    :param place: of the stored object, relative to that backup's folder; "" for an empty file.
     :param offset: where it begins in that object, and
     :param stored_size: how many bytes it takes there.
     :param stored_checksum: SHA-1 of those; "" where the manifest has none.
@@ -77,7 +77,6 @@ class BackupManifest:
     major: int
     start_lsn: Lsn | None
     stop_lsn: Lsn | None
-    bundled: bool
     raw_bundles: bool
     suffix: str
     tablespaces: tuple[str, ...]
@@ -106,9 +105,8 @@ class BackupManifest:
         bundle, blocks = _number(name, entry, "bni", 0), _number(name, entry, "bi", 0) > 0
         place = f"bundle/{bundle}" if bundle else f"{name}{_BLOCKS if blocks else self.suffix}"
         if size == 0:
-            checksum = _EMPTY
-            if self.bundled:
-                place, stored_size = "", 0
+            # With bundles nothing is stored of it; without, something that no restore needs.
+            place, checksum, stored_size = "", _EMPTY, 0
         return StoredFile(
             path=path,
             size=size,
@@ -151,7 +149,6 @@ def parse_manifest(content: bytes) -> BackupManifest:
         major=int(version.partition(".")[0]),
         start_lsn=_lsn(backup.get("backup-lsn-start")),
         stop_lsn=_lsn(backup.get("backup-lsn-stop")),
-        bundled=backup.get("backup-bundle") is True,
         raw_bundles=backup.get("backup-bundle-raw") is True,
         suffix=_suffix(options),
         tablespaces=tuple(
