@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,6 +186,30 @@ def posix_stanza() -> Iterator[Stanza]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def s3_stanza() -> Iterator[Stanza]:
+    """A bucket over TLS, with a sound backup, and one that was taken of a cluster with a damaged page."""
+    folder = Path(tempfile.mkdtemp(prefix="dr-"))
+    folder.chmod(0o755)
+    try:
+        with bucket(folder) as place, stanza(lambda _: place.options()) as made:
+            production = made.production
+            production.sql("CREATE TABLE spoilt AS SELECT n FROM generate_series(1, 5000) n")
+            made.backup("full", "full")
+            production.sql("INSERT INTO orders (customer_id, amount) SELECT 1 + n % 2000, 7 FROM generate_series(1, 300) n")
+            production.sql("UPDATE spoilt SET n = n + 1; CHECKPOINT")
+            flip_byte(production.data / str(production.sql("SELECT pg_relation_filepath('spoilt')")[0][0]), 8192 + 5000)
+            made.backup("flagged", "incr")
+            production.sql("DROP TABLE spoilt")
+            production.beat()
+            made.facts["last"] = made.switch()
+            made.facts["moment"] = datetime.datetime.now(datetime.UTC)
+            made.facts["port"] = place.port
+            yield made
+    finally:
+        shutil.rmtree(folder)
+
+
 # -- copies ------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class StanzaCopy:
@@ -303,9 +327,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     public, private = folder / "certificate.pem", folder / "key.pem"
     public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return public, private
 
@@ -352,6 +374,9 @@ def bucket(folder: Path) -> Iterator[Bucket]:
     def stop() -> None:
         process.kill()
         process.wait(30)
+        # It makes some sockets in /tmp whatever it is told.
+        for path in (path for port in ports.values() for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")):
+            path.unlink()
 
     try:
         await_bucket(process, ports["filer.port"], ports["s3.port.https"], folder / "weed.log")
@@ -367,7 +392,9 @@ def await_bucket(process: subprocess.Popen[bytes], filer: int, port: int, log: P
         assert process.poll() is None, log.read_text()[-2000:]
         try:
             request = urllib.request.Request(f"http://127.0.0.1:{filer}/buckets/backups/", method="POST")
-            urllib.request.urlopen(request, timeout=5).close()
+            with suppress(urllib.error.HTTPError):  # it is there since the last try
+                urllib.request.urlopen(request, timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{filer}/buckets/backups/", timeout=5).close()
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except (urllib.error.URLError, OSError):
             assert time.monotonic() < deadline, log.read_text()[-2000:]

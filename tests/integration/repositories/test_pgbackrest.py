@@ -218,9 +218,7 @@ async def test_an_old_program_is_refused_and_a_new_one_noted(stanza_copy: Stanza
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("name", "repo"), [("incr", 1), ("newest", 1), ("elsewhere_incr", 2)]
-)
+@pytest.mark.parametrize(("name", "repo"), [("incr", 1), ("newest", 1), ("elsewhere_incr", 2)])
 async def test_a_sound_backup(stanza_copy: StanzaCopy, name: str, repo: int) -> None:
     (stanza_copy.out / "left_by_an_earlier_try").touch()
     report = await restore(stanza_copy, name, repo=repo)

@@ -83,9 +83,7 @@ async def test_trap_5_what_builds_on_a_damaged_backup_is_damaged(stanza_copy: St
     assert verdicts(report)[1][stanza_copy.label("full")] == "invalid"
     repository = stanza_copy.repository()
     catalog = await repository.catalog()
-    faulty = {
-        backup.id: {fault.path for fault in (await repository.verify(backup)).faults} for backup in catalog.backups
-    }
+    faulty = {backup.id: {fault.path for fault in (await repository.verify(backup)).faults} for backup in catalog.backups}
     name = path.name.removesuffix(".gz")
     for wanted in ("full", "diff", "incr"):
         assert [found.rpartition("/")[2] for found in faulty[stanza_copy.label(wanted)]] == [name]
@@ -109,7 +107,9 @@ async def test_trap_6_a_hole_is_called_ok(stanza_copy: StanzaCopy) -> None:
 
 async def test_trap_6_the_backup_s_own_wal_is_missing_and_it_is_called_valid(stanza_copy: StanzaCopy) -> None:
     (entry,) = (
-        entry for entry in json.loads(told(stanza_copy, "info")[1])[0]["backup"] if entry["label"] == stanza_copy.label("newest")
+        entry
+        for entry in json.loads(told(stanza_copy, "info")[1])[0]["backup"]
+        if entry["label"] == stanza_copy.label("newest")
     )
     stanza_copy.segment(entry["archive"]["start"]).unlink()
     code, report = told(stanza_copy, "verify")
@@ -122,5 +122,3 @@ async def test_trap_6_the_backup_s_own_wal_is_missing_and_it_is_called_valid(sta
         Ineligibility.WAL_HOLE_BEFORE_CONSISTENCY, Ineligibility.WAL_ENDS_BEFORE_CONSISTENCY,
     }  # fmt: skip
     assert range_of(entry["archive"]["start"]) in holes(catalog)
-
-
