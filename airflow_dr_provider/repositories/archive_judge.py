@@ -51,7 +51,7 @@ def read_archive(
         place = parse_segment(name, segment_size)
         if place is None:
             listing.notes.append(f"{file.path} has a name that no segment of {segment_size} bytes has; it was passed over")
-        elif not file.compression and file.size != segment_size:
+        elif not file.size or (not file.compression and file.size != segment_size):
             reasons[place] = f"{_size_words(file.size)} instead of {segment_size} bytes"
         elif oldest is not None and place[1] < oldest:
             sound.append(place)

@@ -50,6 +50,8 @@ class Tool:
     :param name: what messages call it.
     :param passed: beginnings of names of environment variables that it gets from this process (``PGBACKREST_``, ``AWS_``).
     :param extra: further variables.
+    :param content_codes: exit codes with which it tells that a file is damaged or not there, and not that it can't get at the
+        repository; None for all.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Tool:
     passed: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     timeout: float = _TIMEOUT
+    content_codes: Collection[int] | None = None
 
     def environment(self) -> dict[str, str]:
         """Its environment: little of ours, messages in English, times in UTC."""
@@ -110,7 +113,8 @@ class Tool:
     def open(self, *arguments: str) -> BinaryIO:
         """What it prints, as a stream. Its exit code is looked at when the stream ends: reading then raises.
 
-        :raises ArchiveError: from reading, when it failed.
+        :raises ArchiveError: from reading, when the file can't be read; its fact ``exit_code`` tells more.
+        :raises RepositoryError: from reading, when the repository can't.
         """
         return cast("BinaryIO", io.BufferedReader(_Output(self, arguments), 1 << 18))
 
@@ -141,10 +145,11 @@ class _Output(io.RawIOBase):
         if not size and self._process.wait() != 0:
             self._errors.seek(0)
             said = " / ".join(self._errors.read(_LAST_WORDS).decode("utf-8", "replace").strip().splitlines()[-3:])
-            raise ArchiveError(
-                f"{self._tool.name} could not read {self._what} (exit code {self._process.returncode}): {said}",
-                code="WAL_SEGMENT_DAMAGED",
-            )
+            code = self._process.returncode
+            message = f"{self._tool.name} could not read {self._what} (exit code {code}): {said}"
+            if self._tool.content_codes is not None and code not in self._tool.content_codes:
+                raise RepositoryError(message)
+            raise ArchiveError(message, code="WAL_SEGMENT_DAMAGED", facts={"exit_code": code})
         return size
 
     def close(self) -> None:

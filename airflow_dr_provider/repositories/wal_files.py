@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from airflow_dr_provider.domain.wal import history_name, history_timeline, is_backup_history, parse_segment, segment_name
-from airflow_dr_provider.errors import ArchiveError, DrillError
+from airflow_dr_provider.errors import ArchiveError, DrillError, RepositoryError
 from airflow_dr_provider.postgresql.backup_label import SIZE_LIMIT as LABEL_LIMIT
 from airflow_dr_provider.postgresql.backup_label import BackupLabel, parse_label
 from airflow_dr_provider.postgresql.walheader import LENGTH, WalHeader, parse_header
@@ -178,6 +178,7 @@ def unpack_segment(file: ArchiveFile, target: Path, segment_size: int) -> int:
 
     :return: bytes written.
     :raises ArchiveError: ``WAL_SEGMENT_DAMAGED`` when it can't be decompressed or isn't as long as a segment.
+    :raises RepositoryError: when the repository can't be reached, which says nothing of the segment.
     """
     temporary = target.with_name(f".{target.name}.tmp")
     try:
@@ -193,6 +194,8 @@ def unpack_segment(file: ArchiveFile, target: Path, segment_size: int) -> int:
         if file.sha1 and digest.hexdigest() != file.sha1:
             raise ArchiveError(f"{file.path} doesn't hold what its name says it does.", code="WAL_SEGMENT_DAMAGED")
         temporary.rename(target)
+    except RepositoryError:
+        raise
     except DrillError as error:
         raise ArchiveError(error.message, code="WAL_SEGMENT_DAMAGED") from error
     finally:
