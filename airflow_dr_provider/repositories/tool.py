@@ -24,6 +24,8 @@ LARGEST_OUTPUT = 1 << 30
 """Bytes that a program may print before it is ended: a listing of five million files has half of it."""
 _TIMEOUT = 600.0
 _LAST_WORDS = 2000
+# Shorter values are switches and small numbers; to mask them would garble every message.
+_MASKED = 5
 
 T = TypeVar("T")
 
@@ -49,7 +51,7 @@ class Tool:
 
     :param name: what messages call it.
     :param passed: beginnings of names of environment variables that it gets from this process (``PGBACKREST_``, ``AWS_``).
-    :param extra: further variables.
+    :param extra: further variables. Messages never hold a value of them: the variable's name stands in its place.
     """
 
     name: str
@@ -94,10 +96,17 @@ class Tool:
         done = Finished(code=process.returncode or 0, out=out.decode("utf-8", "replace"), err=err.decode("utf-8", "replace"))
         if done.code not in codes:
             raise RepositoryError(
-                f"{self.name} failed (exit code {done.code}): {(done.last_words or 'it said nothing')[-_LAST_WORDS:]}. "
+                f"{self.name} failed (exit code {done.code}): {self.masked(done.last_words or 'it said nothing')[-_LAST_WORDS:]}. "
                 f"Run `{' '.join((*self.command, *arguments))[:300]}` by hand as this account to see more."
             )
         return done
+
+    def masked(self, text: str) -> str:
+        """A text with the names of :attr:`extra`'s variables in place of their values."""
+        for name, value in sorted(self.extra.items(), key=lambda item: -len(item[1])):
+            if len(value) >= _MASKED:
+                text = text.replace(value, f"${name}")
+        return text
 
     async def _bounded(self, stream: asyncio.StreamReader | None) -> bytes:
         pieces = io.BytesIO()
@@ -142,7 +151,7 @@ class _Output(io.RawIOBase):
             self._errors.seek(0)
             said = " / ".join(self._errors.read(_LAST_WORDS).decode("utf-8", "replace").strip().splitlines()[-3:])
             raise ArchiveError(
-                f"{self._tool.name} could not read {self._what} (exit code {self._process.returncode}): {said}",
+                f"{self._tool.name} could not read {self._what} (exit code {self._process.returncode}): {self._tool.masked(said)}",
                 code="WAL_SEGMENT_DAMAGED",
             )
         return size
