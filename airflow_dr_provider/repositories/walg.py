@@ -21,7 +21,7 @@ from airflow_dr_provider.domain.target import RecoveryTarget, StoppingPoint
 from airflow_dr_provider.domain.verification import ItemReport, RepositoryItem
 from airflow_dr_provider.errors import BackupError, RepositoryError
 from airflow_dr_provider.repositories.halting import in_thread
-from airflow_dr_provider.repositories.materialise import empty, settle
+from airflow_dr_provider.repositories.materialise import empty
 from airflow_dr_provider.repositories.tool import parse
 from airflow_dr_provider.repositories.wal_reader import WalReader
 from airflow_dr_provider.repositories.walg_archive import judge, list_wal, sort_objects
@@ -30,7 +30,7 @@ from airflow_dr_provider.repositories.walg_documents import FILES_METADATA, SENT
 from airflow_dr_provider.repositories.walg_items import items, read_objects, read_segments
 from airflow_dr_provider.repositories.walg_objects import TARS, read_backup
 from airflow_dr_provider.repositories.walg_program import BACKUPS, WAL, WalG
-from airflow_dr_provider.repositories.walg_restore import look_over, restore
+from airflow_dr_provider.repositories.walg_restore import look_over, restore, tidy
 
 _FILES = "files_metadata.json"
 _WITH_FILES = 2
@@ -60,6 +60,7 @@ class WalGRepository:
         oldest = min((backup.start_lsn for backup in sound if backup.start_lsn is not None), default=None)
         identifiers = [backup.system_identifier for backup in backups if backup.system_identifier is not None]
         archive, identifier = await in_thread(judge, listing, oldest=oldest, identifiers=identifiers)
+        await self._confirm(bool(archive.flawed))
         return Catalog(
             identity=f"{KIND}:{self.walg.settings_file}",
             backups=backups,
@@ -90,6 +91,7 @@ class WalGRepository:
             prefix = f"{name}/" if backup.chain else ""
             faults = tuple(fault.model_copy(update={"path": f"{prefix}{fault.path}"}) for fault in report.faults)
             reports.append(report.model_copy(update={"faults": faults}))
+        await self._confirm(any(report.faults for report in reports))
         return FileReport(
             files=sum(report.files for report in reports),
             bytes_read=sum(report.bytes_read for report in reports),
@@ -99,12 +101,12 @@ class WalGRepository:
     async def _verify_one(self, name: str) -> FileReport:
         rows, _ = await self.walg.list(BACKUPS, recursive=True)
         prefix = f"{name}/{TARS}/"
-        sizes = {row.name.removeprefix(prefix): row.size for row in rows if row.name.startswith(prefix)}
+        tars = [row.name.removeprefix(prefix) for row in rows if row.name.startswith(prefix)]
         try:
             metadata = await self._files_metadata(name, await self._sentinel(name))
         except BackupError as error:
             return FileReport(faults=(BackupFault(code=error.code, path="", detail=error.message),))
-        return await in_thread(read_backup, self.walg, name, sizes, metadata)
+        return await in_thread(read_backup, self.walg, name, tars, metadata)
 
     async def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
         """Every object of each backup, and each segment, as WAL-G lists them."""
@@ -116,11 +118,21 @@ class WalGRepository:
     async def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
         """Read objects whole; segments are decoded."""
         async for report in read_objects(self.walg, [item for item in items if item.segment is None]):
+            await self._confirm(report.fault is not None)
             yield report
         wanted = {(item.segment.timeline, item.segment.first): item for item in items if item.segment is not None}
         if wanted:
             async for report in read_segments(await self._reader(catalog), wanted):
+                await self._confirm(report.fault is not None)
                 yield report
+
+    async def _confirm(self, failed: bool) -> None:
+        """Make sure that a failure is the content's: WAL-G fails alike for that and for a storage out of reach.
+
+        :raises RepositoryError: when the storage can't be read.
+        """
+        if failed:
+            await self.walg.list()
 
     # -- restoring -----------------------------------------------------------------------------------------------------
     async def restore(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
@@ -138,7 +150,7 @@ class WalGRepository:
                 raise
             return report
         report = await in_thread(look_over, backup, metadata, destination)
-        await in_thread(settle, destination)
+        await in_thread(tidy, destination)
         return report
 
     async def _sentinel(self, name: str) -> Sentinel:
@@ -165,4 +177,6 @@ class WalGRepository:
 
     async def fetch_wal(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> WalReport:
         """Write the coordinate's WAL, decoded."""
-        return await (await self._reader(catalog)).fetch(coordinate, destination)
+        report = await (await self._reader(catalog)).fetch(coordinate, destination)
+        await self._confirm(bool(report.damaged))
+        return report

@@ -19,6 +19,7 @@ from airflow_dr_provider.repositories.halting import in_thread
 from airflow_dr_provider.repositories.wal_decode import Place, undecodable
 from airflow_dr_provider.repositories.wal_files import ArchiveListing, unpack_segment
 from airflow_dr_provider.repositories.wal_reader import WalReader
+from airflow_dr_provider.repositories.walg_catalog import SENTINEL_ENDING
 from airflow_dr_provider.repositories.walg_documents import BACKUP_NAME, StoredObject
 from airflow_dr_provider.repositories.walg_objects import read_object
 from airflow_dr_provider.repositories.walg_program import BACKUPS, WAL, WalG
@@ -26,6 +27,7 @@ from airflow_dr_provider.repositories.walg_program import BACKUPS, WAL, WalG
 _READERS = 4
 _RUN = 16
 """How many segments are decoded together."""
+_REWRITTEN = (SENTINEL_ENDING, "/metadata.json")
 
 
 def items(
@@ -33,13 +35,15 @@ def items(
 ) -> Iterator[RepositoryItem]:
     """Every object of a backup, and every segment.
 
+    A backup's sentinel and ``metadata.json`` are left out: ``backup-mark`` rewrites them, and each catalog reads them anyway.
+
     :param backups: what lies below the backups' folder.
     :param wal: what lies in the WAL folder, as in the listing.
     """
     known = {backup.id for backup in catalog.backups}
     for row in backups:
         match = BACKUP_NAME.match(row.name)
-        if match is not None and match[0] in known:
+        if match is not None and match[0] in known and not row.name.endswith(_REWRITTEN):
             yield RepositoryItem(name=f"{BACKUPS}/{row.name}", size=row.size, stamp=row.modified, backup_id=match[0])
     stamps = {row.name: row.modified for row in wal}
     for name, file in listing.segments.items():

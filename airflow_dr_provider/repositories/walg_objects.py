@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -22,7 +23,7 @@ class Content:
     """An object, read to its end.
 
     :param checksum: of its content; "" when it couldn't be read.
-    :param members: names of a tar file's regular files, without slashes before them.
+    :param members: names of what a tar file holds, without slashes before them.
     :param fault: what is wrong with it; "" for nothing.
     """
 
@@ -72,7 +73,7 @@ class _Hashing:
 
 def _members(stream: _Hashing) -> set[str]:
     with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]  # it only reads
-        return {plain_path(member.name) for member in archive if member.isfile()}
+        return {plain_path(member.name) for member in archive}
 
 
 def plain_path(name: str) -> str:
@@ -80,36 +81,46 @@ def plain_path(name: str) -> str:
     return name.removeprefix("./").lstrip("/")
 
 
-def read_backup(walg: WalG, backup: str, sizes: dict[str, int], metadata: FilesMetadata) -> FileReport:
+def read_backup(walg: WalG, backup: str, names: Collection[str], metadata: FilesMetadata) -> FileReport:
     """Read a backup's tar files and compare what they hold with what its metadata lists.
 
     WAL-G keeps no checksum of them, so the report is never a verified one.
 
-    :param sizes: its tar files by name, with their stored sizes.
+    :param names: its tar files.
     """
     faults: list[BackupFault] = []
-    files = read = 0
-    expected = metadata.tar_sets or {}
-    for name in sorted({*sizes, *expected}):
+    members = read = 0
+    expected = expected_members(metadata)
+    for name in sorted({*names, *expected}):
         path = f"{TARS}/{name}"
-        if name not in sizes:
-            faults.append(
-                BackupFault(code="BACKUP_FILE_MISSING", path=path, detail="the backup's metadata lists it; it is not there")
-            )
+        if name not in names:
+            detail = "the backup's metadata lists it; it is not there"
+            faults.append(BackupFault(code="BACKUP_FILE_MISSING", path=path, detail=detail))
             continue
         content = read_object(walg, f"{BACKUPS}/{backup}/{path}")
-        files += len(content.members)
+        members += len(content.members)
         read += content.bytes_read
         if content.fault:
             faults.append(BackupFault(code="BACKUP_UNREADABLE", path=path, detail=content.fault))
             continue
-        missing = sorted({plain_path(file) for file in expected.get(name) or ()} - content.members)
-        faults += [
-            BackupFault(
-                code="BACKUP_FILE_MISSING", path=file, detail=f"the backup's metadata says that {name} holds it; it doesn't"
-            )
-            for file in missing
-        ]
-    if not sizes:
+        for file in sorted(expected.get(name, frozenset()) - content.members):
+            detail = f"the backup's metadata says that {name} holds it; it doesn't"
+            faults.append(BackupFault(code="BACKUP_FILE_MISSING", path=file, detail=detail))
+    if not names:
         faults.append(BackupFault(code="BACKUP_FILE_MISSING", path=TARS, detail="the backup has no tar file"))
-    return FileReport(files=files, bytes_read=read, faults=tuple(faults))
+    return FileReport(files=members, bytes_read=read, faults=tuple(faults))
+
+
+def expected_members(metadata: FilesMetadata) -> dict[str, frozenset[str]]:
+    """What each tar file has to hold.
+
+    A set is noted before its files are packed: what was removed in between is in no list of files, and what had not changed
+    after all is marked as skipped.
+    """
+    files = metadata.files or {}
+    return {
+        name: frozenset(
+            plain_path(file) for file in members or () if file in files and files[file].get("IsSkipped") is not True
+        )
+        for name, members in (metadata.tar_sets or {}).items()
+    }

@@ -23,6 +23,7 @@ _OURS = {
     "WALG_LOG_DESTINATION": "stderr",
     "WALG_TAR_DISABLE_FSYNC": "true",  # a sandbox that a power cut ends is restored again
     "WALG_DOWNLOAD_FILE_RETRIES": "1",  # it waits for minutes before each; a stage is tried again by the run
+    "S3_ENABLE_VERSIONING": "disabled",  # or listings hold replaced and deleted objects, too
 }
 # A choice of backup beside the one by name, an address that only one of two calls could listen on, counters of production's.
 _LEFT_OUT = frozenset({"WALG_FETCH_TARGET_USER_DATA", "HTTP_LISTEN", "WALG_STATSD_ADDRESS"})

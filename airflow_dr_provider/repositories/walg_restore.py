@@ -20,12 +20,12 @@ from airflow_dr_provider.postgresql import backup_label
 from airflow_dr_provider.postgresql.backup_label import parse_label
 from airflow_dr_provider.postgresql.controlfile import PATH as CONTROL_FILE
 from airflow_dr_provider.postgresql.controlfile import read_system_identifier
+from airflow_dr_provider.postgresql.manifest import safe_path
 from airflow_dr_provider.repositories.halting import check_halt
-from airflow_dr_provider.repositories.materialise import TABLESPACE_MAP, tablespaces_of
+from airflow_dr_provider.repositories.materialise import TABLESPACE_MAP, settle, tablespaces_of
 from airflow_dr_provider.repositories.walg_documents import FilesMetadata, Sentinel
+from airflow_dr_provider.repositories.walg_objects import plain_path
 from airflow_dr_provider.repositories.walg_program import WalG
-
-_NOT_KEPT = frozenset({TABLESPACE_MAP, "postgresql.auto.conf", "recovery.signal", "standby.signal", "backup_manifest"})
 
 
 async def restore(walg: WalG, backup: str, sentinels: Iterable[Sentinel], destination: Path) -> None:
@@ -72,12 +72,30 @@ def look_over(backup: Backup, metadata: FilesMetadata, destination: Path) -> Fil
 
 
 def listed_files(metadata: FilesMetadata) -> list[str]:
-    """The paths of the files that a restore has to bring, relative to the data directory."""
-    paths = sorted(path.lstrip("/") for path in metadata.files or {})
-    unsafe = next((path for path in paths if not path or ".." in path.split("/")), None)
+    """The paths that a restore has to bring, relative to the data directory; folders are listed, too.
+
+    :raises BackupError: ``BACKUP_MANIFEST_DAMAGED`` when one leads out of it.
+    """
+    paths = sorted({plain_path(path) for path in metadata.files or {}} - {"", TABLESPACE_MAP})
+    unsafe = next((path for path in paths if not safe_path(path)), None)
     if unsafe is not None:
         raise BackupError(f"WAL-G's metadata lists {unsafe!r}, which lies outside of a backup.", code="BACKUP_MANIFEST_DAMAGED")
-    return [path for path in paths if path not in _NOT_KEPT]
+    return paths
+
+
+def tidy(destination: Path) -> None:
+    """Make a data directory of what WAL-G wrote.
+
+    Of a link in production's it makes one to a place at this machine's root; of a ``pg_wal`` that was one it makes nothing.
+    """
+    for folder, folders, files in os.walk(destination):
+        check_halt()
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if path.is_symlink() and path.parent != destination / "pg_tblspc":
+                path.unlink()
+    (destination / "pg_wal").mkdir(mode=0o700, exist_ok=True)
+    settle(destination)
 
 
 def _label_faults(backup: Backup, destination: Path) -> list[BackupFault]:

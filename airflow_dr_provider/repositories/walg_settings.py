@@ -16,7 +16,7 @@ SIZE_LIMIT = 64 * 1024
 _NAME = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _SINGLE = re.compile(r"'([^']*)'[ \t]*(?:[ \t]#.*)?")
 _DOUBLE = re.compile(r'"((?:[^"\\$`]|\\["\\$`])*)"[ \t]*(?:[ \t]#.*)?')
-_BARE = re.compile(r"([^\s'\"\\$`#][^\s'\"\\$`]*)?[ \t]*(?:[ \t]#.*)?")
+_BARE = re.compile(r"([^\s'\"\\$`;&|<>()#~][^\s'\"\\$`;&|<>()]*)?[ \t]*(?:[ \t]#.*)?")
 _ESCAPE = re.compile(r'\\(["\\$`])')
 
 

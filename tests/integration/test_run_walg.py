@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,6 @@ pytestmark = pytest.mark.postgres
 class WalGBench(Bench):
     """A place for one test, with a WAL-G storage instead of folders."""
 
-    storage: Storage | None = None
-
     def write(self, **options: str) -> Path:
         super().write(**options)
         text = self.spec.read_text()
@@ -35,18 +34,31 @@ class WalGBench(Bench):
         return self.spec
 
 
-@pytest.fixture
-def walg_bench(repository: Repository) -> Iterator[tuple[WalGBench, Storage, dict[str, str]]]:
-    """A storage with a full backup, a delta on it, and another full one."""
+@pytest.fixture(scope="module")
+def pushed(repository: Repository) -> Iterator[tuple[Storage, dict[str, str]]]:
+    """An encrypted storage with a full backup, a delta on it, and another full one."""
     folder = Path(tempfile.mkdtemp(prefix="dr-"))
-    folder.chmod(0o755)
-    storage = Storage(folder, ending="gz", key="a-secret-key-of-ours").make()
+    storage = Storage(folder, ending="lz4", key="a-secret-key-of-ours").make()
     storage.push_wal(repository.folder / "archive")
     backups = repository.folder / "backups"
     names = {"first": storage.push_backup(backups / "first")}
     names["second"] = storage.push_backup(backups / "second", delta_from=(names["first"], backups / "first"))
     names["third"] = storage.push_backup(backups / "third")
-    bench = WalGBench(folder=folder, disaster=repository.disaster, storage=storage)
+    yield storage, names
+    remove(folder)
+
+
+@pytest.fixture
+def walg_bench(
+    repository: Repository, pushed: tuple[Storage, dict[str, str]]
+) -> Iterator[tuple[WalGBench, Storage, dict[str, str]]]:
+    """A copy of the storage for one test; after it nothing may be left of any drill."""
+    folder = Path(tempfile.mkdtemp(prefix="dr-"))
+    folder.chmod(0o755)
+    storage, names = replace(pushed[0], folder=folder), pushed[1]
+    storage.make()
+    shutil.copytree(pushed[0].folder / "walg", folder / "walg", dirs_exist_ok=True)
+    bench = WalGBench(folder=folder, disaster=repository.disaster)
     bench.write()
     yield bench, storage, names
     left = bench.left()

@@ -5,8 +5,8 @@ what and how it restores follow WAL-G's source (3.0): names of objects, Go's col
 format of a delta's pages, which settings it obeys, and that it follows the sentinel's tablespaces unless told otherwise.
 
 Beyond WAL-G's own variables it takes ``STANDIN_VERSION`` (what ``--version`` prints), ``STANDIN_ANSWERS`` (a folder of
-recorded answers that it plays: a file named after the command, spaces as dashes) and ``STANDIN_CALLS`` (a file that each call
-is added to).
+recorded answers that it plays: a file named after the command, spaces as dashes), ``STANDIN_CALLS`` (a file that each call
+is added to) and ``STANDIN_VERSIONED`` (a listing tells of replaced objects, too, as one of a versioned S3 bucket does).
 """
 
 from __future__ import annotations
@@ -134,10 +134,14 @@ def st_ls(arguments: list[str]) -> None:
             for entry in entries
             if entry.is_file()
         ]
+    versioned = os.environ.get("STANDIN_VERSIONED") and os.environ.get("S3_ENABLE_VERSIONING") != "disabled"
     table = [("type", "size", "last modified", "name"), *rows]
     widths = [max(len(row[column]) for row in table) + 1 for column in range(3)]
     for row in table:
-        sys.stdout.write("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[3] + "\n")
+        line = "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[3]
+        sys.stdout.write(f"{line}\n")
+        if versioned and row[0] == "obj":
+            sys.stdout.write(f"{line} nullversion LATEST\n")
 
 
 def st_cat(arguments: list[str]) -> None:
@@ -250,6 +254,8 @@ def unpack(stream: BinaryIO, destination: Path, described: dict[str, Any], wante
             target = destination / name
             if member.isdir():
                 target.mkdir(parents=True, exist_ok=True)
+            elif member.issym():
+                target.symlink_to(member.name)  # to its own name, as WAL-G does it
             elif member.isfile() and (wanted is None or name in wanted):
                 data = archive.extractfile(member)
                 assert data is not None

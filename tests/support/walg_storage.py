@@ -135,43 +135,30 @@ class Storage:
     def _tars(
         self, place: Path, plain: Path, base: Path | None, since: Lsn | None
     ) -> tuple[dict[str, Any], dict[str, list[str]]]:
-        files: dict[str, Any] = {}
+        files: dict[str, Any] = {"/": described()}
         sets: dict[str, list[str]] = {}
-        parts: list[list[tuple[str, bytes | None]]] = [[], []]
-        control: list[tuple[str, bytes | None]] = []
+        # Removed between the walk and the packing: only the set tells of it.
+        parts: list[list[Member]] = [[Member("", None), Member("base/1/99999", None, packed=False)], []]
+        control: list[Member] = []
         for number, (name, path) in enumerate(tree(plain)):
-            if path.is_dir():
-                parts[0].append((name, None))
-                continue
-            if name in ("backup_label", walg.TABLESPACE_MAP):
-                continue
-            data = path.read_bytes()
-            described: dict[str, Any] = {
-                "IsIncremented": False,
-                "IsSkipped": False,
-                "MTime": "2026-11-22T21:13:43Z",
-                "UpdatesCount": 0,
-            }
-            before = base / name if base is not None else None
-            if before is not None and before.is_file() and name != CONTROL_FILE:
-                if before.read_bytes() == data:
-                    files[f"/{name}"] = {**described, "IsSkipped": True}
-                    continue
-                if _PAGED.fullmatch(name) and data and len(data) % walg.PAGE == 0 and since is not None:
-                    data, described["IsIncremented"] = walg.make_increment(data, since), True
-            files[f"/{name}"] = described
-            (control if name == CONTROL_FILE else parts[number % 2]).append((name, data))
+            if path.is_symlink() or path.is_dir():
+                files[f"/{name}"] = described()
+                parts[0].append(Member(name, None, link=path.is_symlink() and not name.startswith("pg_tblspc/")))
+            elif name == CONTROL_FILE:
+                control.append(Member(name, path.read_bytes()))
+            elif name not in ("backup_label", walg.TABLESPACE_MAP):
+                member, files[f"/{name}"] = packed(name, path.read_bytes(), base / name if base is not None else None, since)
+                parts[number % 2] += [member] if member is not None else []
         labels = [
-            (name, (plain / name).read_bytes() if (plain / name).exists() else b"")
+            Member(name, (plain / name).read_bytes() if (plain / name).exists() else b"")
             for name in ("backup_label", walg.TABLESPACE_MAP)
         ]
         tars = {"part_001": parts[0], "part_002": parts[1], "pg_control": control, "backup_label": labels}
         for tar, members in tars.items():
             stored = self._named(f"{tar}.tar")
             slash = "" if tar == "backup_label" else "/"
-            sets[stored] = [f"{slash}{name}" for name, data in members if data is not None]
+            sets[stored] = [f"{slash}{member.name}" for member in members]
             (place / stored).write_bytes(self._stored(tar_of(members, slash)))
-        files.pop(f"/{CONTROL_FILE}")  # it is not walked with the others
         return files, sets
 
     def _documents(
@@ -223,13 +210,43 @@ class Storage:
         (self.backups / f"{name}{walg.SENTINEL}").write_text(json.dumps(sentinel))
 
 
+@dataclass(frozen=True)
+class Member:
+    """One entry of a tar file.
+
+    :param data: None for a folder or a link.
+    :param packed: False for what is in its set only.
+    """
+
+    name: str
+    data: bytes | None
+    link: bool = False
+    packed: bool = True
+
+
+def described(**more: bool) -> dict[str, Any]:
+    """What WAL-G notes of a file."""
+    return {"IsIncremented": False, "IsSkipped": False, "MTime": "2026-11-22T21:13:43Z", "UpdatesCount": 0, **more}
+
+
+def packed(name: str, data: bytes, before: Path | None, since: Lsn | None) -> tuple[Member | None, dict[str, Any]]:
+    """A file as a backup holds it: whole, as the pages that changed since its base, or not at all."""
+    if before is None or since is None or not before.is_file():
+        return Member(name, data), described()
+    if before.read_bytes() == data:
+        return None, described(IsSkipped=True)
+    if _PAGED.fullmatch(name) and data and len(data) % walg.PAGE == 0:
+        return Member(name, walg.make_increment(data, since)), described(IsIncremented=True)
+    return Member(name, data), described()
+
+
 def tree(plain: Path) -> list[tuple[str, Path]]:
     """What a push walks through: paths below the data directory, tablespaces followed."""
     found: list[tuple[str, Path]] = []
     for folder, folders, files in os.walk(plain, followlinks=True):
         relative = os.path.relpath(folder, plain)
         prefix = "" if relative == "." else f"{relative}/"
-        if prefix and not (prefix == "pg_tblspc/" or os.path.islink(folder)):
+        if prefix and not os.path.islink(folder):
             found.append((prefix.rstrip("/"), Path(folder)))
         if prefix.rstrip("/") in _EMPTIED:
             folders.clear()
@@ -239,14 +256,17 @@ def tree(plain: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def tar_of(members: list[tuple[str, bytes | None]], slash: str) -> bytes:
-    """A tar file; None stands for a folder."""
+def tar_of(members: list[Member], slash: str) -> bytes:
+    """A tar file."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, data in members:
-            entry = tarfile.TarInfo(f"{slash}{name}")
-            entry.mode = 0o700 if data is None else 0o600
-            entry.type = tarfile.DIRTYPE if data is None else tarfile.REGTYPE
-            entry.size = len(data or b"")
-            archive.addfile(entry, io.BytesIO(data or b""))
+        for member in members:
+            if not member.packed:
+                continue
+            entry = tarfile.TarInfo(f"{slash}{member.name}")
+            entry.mode = 0o700 if member.data is None else 0o600
+            entry.type = tarfile.SYMTYPE if member.link else tarfile.DIRTYPE if member.data is None else tarfile.REGTYPE
+            entry.linkname = Path(member.name).name if member.link else ""
+            entry.size = len(member.data or b"")
+            archive.addfile(entry, io.BytesIO(member.data or b""))
     return buffer.getvalue()
