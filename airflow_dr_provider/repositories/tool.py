@@ -49,9 +49,10 @@ def find_program(name: str, given: Path | None, *, kind: str) -> Path:
 class Tool:
     """A backup tool's program with what every call of it begins with.
 
+    :param secret: further variables whose values no message holds: their names stand in their place.
     :param name: what messages call it.
     :param passed: beginnings of names of environment variables that it gets from this process (``PGBACKREST_``, ``AWS_``).
-    :param extra: further variables. Messages never hold a value of them: the variable's name stands in its place.
+    :param extra: further variables.
     """
 
     name: str
@@ -59,11 +60,12 @@ class Tool:
     passed: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     timeout: float = _TIMEOUT
+    secret: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         """Its environment: little of ours, messages in English, times in UTC."""
         passed = {name: value for name, value in os.environ.items() if name.startswith(("HOME", *self.passed))}
-        return {**environment(), **passed, **self.extra}
+        return {**environment(), **passed, **self.secret, **self.extra}
 
     async def call(self, *arguments: str, codes: Collection[int] = (0,), timeout: float | None = None) -> Finished:
         """Run it to its end. Cancelled, out of time or talking without end, it is killed with all that it started.
@@ -102,8 +104,8 @@ class Tool:
         return done
 
     def masked(self, text: str) -> str:
-        """A text with the names of :attr:`extra`'s variables in place of their values."""
-        for name, value in sorted(self.extra.items(), key=lambda item: -len(item[1])):
+        """A text with the names of secret variables in place of their values."""
+        for name, value in sorted(self.secret.items(), key=lambda item: -len(item[1])):
             if len(value) >= _MASKED:
                 text = text.replace(value, f"${name}")
         return text

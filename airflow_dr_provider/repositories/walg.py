@@ -10,6 +10,7 @@ tests run a stand-in that plays them over real backups. Failover storages are no
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from airflow_dr_provider.repositories.wal_reader import WalReader
 from airflow_dr_provider.repositories.walg_archive import judge, list_wal, sort_objects
 from airflow_dr_provider.repositories.walg_catalog import KIND, SENTINEL_ENDING, read_backups
 from airflow_dr_provider.repositories.walg_documents import FILES_METADATA, SENTINEL, FilesMetadata, Sentinel
-from airflow_dr_provider.repositories.walg_items import items, read_objects, read_segments
+from airflow_dr_provider.repositories.walg_items import read_objects, read_segments, storage_items
 from airflow_dr_provider.repositories.walg_objects import TARS, read_backup
 from airflow_dr_provider.repositories.walg_program import BACKUPS, WAL, WalG
 from airflow_dr_provider.repositories.walg_restore import look_over, restore, tidy
@@ -99,11 +100,11 @@ class WalGRepository:
         )
 
     async def _verify_one(self, name: str) -> FileReport:
-        rows, _ = await self.walg.list(BACKUPS, recursive=True)
+        stored = await self._stored()
         prefix = f"{name}/{TARS}/"
-        tars = [row.name.removeprefix(prefix) for row in rows if row.name.startswith(prefix)]
+        tars = [path.removeprefix(prefix) for path in stored if path.startswith(prefix)]
         try:
-            metadata = await self._files_metadata(name, await self._sentinel(name))
+            metadata = await self._files_metadata(name, await self._sentinel(name), stored)
         except BackupError as error:
             return FileReport(faults=(BackupFault(code=error.code, path="", detail=error.message),))
         return await in_thread(read_backup, self.walg, name, tars, metadata)
@@ -112,7 +113,7 @@ class WalGRepository:
         """Every object of each backup, and each segment, as WAL-G lists them."""
         backups, _ = await self.walg.list(BACKUPS, recursive=True)
         wal, odd = await self.walg.list(WAL)
-        for item in items(catalog, backups, wal, sort_objects(self.walg, wal, odd)):
+        for item in storage_items(catalog, backups, wal, sort_objects(self.walg, wal, odd)):
             yield item
 
     async def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
@@ -140,10 +141,12 @@ class WalGRepository:
         await in_thread(empty, destination)
         backup = catalog.backup(coordinate.backup_id)
         sentinels = [await self._sentinel(name) for name in (backup.id, *backup.chain)]
-        metadata = await self._files_metadata(backup.id, sentinels[0])
+        metadata = await self._files_metadata(backup.id, sentinels[0], await self._stored())
         try:
             await restore(self.walg, backup.id, sentinels, destination.resolve())
-        except RepositoryError:
+        except RepositoryError as error:
+            if "no space left on device" in error.message:
+                raise OSError(errno.ENOSPC, f"WAL-G found no room to restore to: {error.message}") from error
             # Its words don't tell a damaged backup from a storage out of reach; reading the tar files does.
             report = await self.verify(backup)
             if not report.faults:
@@ -160,12 +163,16 @@ class WalGRepository:
         except RepositoryError as error:
             raise BackupError(f"{name}: {error.message}", code=_DAMAGED) from error
 
-    async def _files_metadata(self, name: str, sentinel: Sentinel) -> FilesMetadata:
+    async def _stored(self) -> frozenset[str]:
+        """The paths of everything below the backups' folder: to look into a folder that is gone would make it anew."""
+        rows, _ = await self.walg.list(BACKUPS, recursive=True)
+        return frozenset(row.name for row in rows)
+
+    async def _files_metadata(self, name: str, sentinel: Sentinel, stored: frozenset[str]) -> FilesMetadata:
         """What a backup lists of its files; nothing where it was pushed without that, or by an old version."""
         if sentinel.files_metadata_disabled:
             return FilesMetadata()
-        rows, _ = await self.walg.list(f"{BACKUPS}/{name}")
-        if all(row.name != _FILES for row in rows):
+        if f"{name}/{_FILES}" not in stored:
             if sentinel.version < _WITH_FILES:
                 return FilesMetadata()
             raise BackupError(f"{name} has lost its {_FILES}, and WAL-G can't restore it without that.", code=_DAMAGED)

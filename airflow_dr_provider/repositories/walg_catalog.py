@@ -68,7 +68,9 @@ async def read_backups(walg: WalG) -> tuple[tuple[Backup, ...], list[str]]:
         found, notes = from_list(parse_list(text))
     await _each((entry for entry in found.values() if entry.is_delta and not entry.flaws), lambda entry: _sentinel(walg, entry))
     for name in unfinished(rows):
-        found.setdefault(name, Found(name)).flaw(BackupFlaw.INCOMPLETE, "it was never finished: it has no sentinel")
+        found.setdefault(name, Found(name)).flaw(
+            BackupFlaw.INCOMPLETE, "it has no sentinel: it is under way, or was never finished"
+        )
     if not found:
         raise RepositoryError(
             "WAL-G lists no backup. Take one with `wal-g backup-push`, or correct the prefix in its settings.",

@@ -30,7 +30,7 @@ _RUN = 16
 _REWRITTEN = (SENTINEL_ENDING, "/metadata.json")
 
 
-def items(
+def storage_items(
     catalog: Catalog, backups: Sequence[StoredObject], wal: Sequence[StoredObject], listing: ArchiveListing
 ) -> Iterator[RepositoryItem]:
     """Every object of a backup, and every segment.

@@ -18,11 +18,13 @@ WAL = "wal_005"
 OLDEST = (3, 0, 0)
 """``st cat`` of older ones can't decrypt: they hang its options on another command."""
 
-_OURS = {
-    "TZ": "UTC",
-    "WALG_LOG_DESTINATION": "stderr",
+_UNLESS_GIVEN = {
     "WALG_TAR_DISABLE_FSYNC": "true",  # a sandbox that a power cut ends is restored again
     "WALG_DOWNLOAD_FILE_RETRIES": "1",  # it waits for minutes before each; a stage is tried again by the run
+}
+_ALWAYS = {
+    "TZ": "UTC",
+    "WALG_LOG_DESTINATION": "stderr",
     "S3_ENABLE_VERSIONING": "disabled",  # or listings hold replaced and deleted objects, too
 }
 # A choice of backup beside the one by name, an address that only one of two calls could listen on, counters of production's.
@@ -48,11 +50,12 @@ class WalG:
 
         :raises ConfigurationError: when there is none, or its settings can't be read.
         """
-        settings = {name: value for name, value in read_settings(self.settings_file).items() if name not in _LEFT_OUT}
+        given = {name: value for name, value in read_settings(self.settings_file).items() if name not in _LEFT_OUT}
         return Tool(
             name="WAL-G",
             command=(str(find_program("wal-g", self.program, kind="walg")),),
-            extra={**settings, **_OURS},
+            secret=given,
+            extra={**{name: value for name, value in _UNLESS_GIVEN.items() if name not in given}, **_ALWAYS},
         )
 
     async def check_version(self) -> str:

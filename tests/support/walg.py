@@ -6,7 +6,7 @@ format of a delta's pages, which settings it obeys, and that it follows the sent
 
 Beyond WAL-G's own variables it takes ``STANDIN_VERSION`` (what ``--version`` prints), ``STANDIN_ANSWERS`` (a folder of
 recorded answers that it plays: a file named after the command, spaces as dashes), ``STANDIN_CALLS`` (a file that each call
-is added to) and ``STANDIN_VERSIONED`` (a listing tells of replaced objects, too, as one of a versioned S3 bucket does).
+is added to), ``STANDIN_VERSIONED`` (a listing tells of replaced objects, too, as one of a versioned S3 bucket does) and ``STANDIN_FULL`` (a restore finds no room).
 """
 
 from __future__ import annotations
@@ -201,6 +201,8 @@ def backup_fetch(arguments: list[str]) -> None:
     files = {plain(file) for file in documents(name)[1].get("Files", {})} | _UTILITY
     if given is not None:
         files.discard(TABLESPACE_MAP)
+    if os.environ.get("STANDIN_FULL"):
+        fatal(f"failed to extract files:\npart_001: write {destination}/base/1/1259: no space left on device")
     fetch_one(name, destination, given, files)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import json
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,18 +64,27 @@ class Scene:
         return {report.name.split("/")[-1].removesuffix(".lz4"): report for report in reports}
 
 
+@pytest.fixture(scope="module")
+def pushed(lab18: Lab) -> Iterator[tuple[Storage, str]]:
+    """A storage with a full backup that has a tablespace, and all WAL; the backup's name."""
+    folder = Path(tempfile.mkdtemp(prefix="dr-"))
+    storage = Storage(folder, ending="lz4").make()
+    storage.push_wal(lab18.folder / "archive")
+    oid = str(lab18.production.sql("SELECT oid FROM pg_tablespace WHERE spcname = 'beside'")[0][0])
+    yield storage, storage.push_backup(lab18.folder / "backups" / "full", spaces={oid: folder / "production-space"})
+    assert sorted(path.name for path in folder.iterdir()) == ["wal-g", "walg", "walg.env"]
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
-def scene(lab18: Lab, copy: Copy, place: Path) -> Scene:
-    """A full backup with a tablespace, and the WAL behind it."""
+def scene(pushed: tuple[Storage, str], copy: Copy, place: Path) -> Scene:
+    """A copy of the storage."""
     copy.take("full")
-    storage = Storage(place / "walg", ending="lz4")
+    storage = replace(pushed[0], folder=place / "walg")
     storage.folder.mkdir()
     storage.make()
-    storage.push_wal(copy.archive)
-    oid = str(lab18.production.sql("SELECT oid FROM pg_tablespace WHERE spcname = 'beside'")[0][0])
-    elsewhere = place / "production-space"
-    full = storage.push_backup(copy.backups / "full", spaces={oid: elsewhere})
-    return Scene(storage, copy, full, elsewhere)
+    shutil.copytree(pushed[0].folder / "walg", storage.folder / "walg", dirs_exist_ok=True)
+    return Scene(storage, copy, pushed[1], pushed[0].folder / "production-space")
 
 
 # -- catalog and WAL ---------------------------------------------------------------------------------------------------
@@ -192,6 +203,13 @@ async def test_a_try_that_was_interrupted_is_begun_anew(scene: Scene) -> None:
     (scene.copy.out / "base" / "rubbish").write_text("left by an earlier try")
     assert (await restore(scene)).faults == ()
     assert not (scene.copy.out / "base" / "rubbish").exists()
+
+
+async def test_a_full_disk_is_no_damage(scene: Scene) -> None:
+    scene.storage.configure(STANDIN_FULL="1")
+    with pytest.raises(OSError, match="no room") as refused:
+        await restore(scene)
+    assert refused.value.errno == errno.ENOSPC
 
 
 def _cut(path: Path) -> None:

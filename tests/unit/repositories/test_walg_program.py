@@ -57,12 +57,17 @@ async def test_secrets_are_in_no_message_and_on_no_command_line(storage: Storage
 
 async def test_our_settings_win_and_what_would_spoil_a_restore_is_left_out(storage: Storage) -> None:
     storage.configure(
-        WALG_FETCH_TARGET_USER_DATA="x", HTTP_LISTEN=":9000", TZ="Asia/Kathmandu", WALG_LOG_DESTINATION="stdout", OTHER="kept"
+        WALG_FETCH_TARGET_USER_DATA="x",
+        HTTP_LISTEN=":9000",
+        TZ="Asia/Kathmandu",
+        WALG_LOG_DESTINATION="stdout",
+        WALG_DOWNLOAD_FILE_RETRIES="7",
     )
     environment = walg(storage).tool.environment()
     assert {"WALG_FETCH_TARGET_USER_DATA", "HTTP_LISTEN"}.isdisjoint(environment)
-    assert (environment["TZ"], environment["WALG_LOG_DESTINATION"], environment["OTHER"]) == ("UTC", "stderr", "kept")
-    assert "OTHER" not in os.environ
+    assert (environment["TZ"], environment["WALG_LOG_DESTINATION"]) == ("UTC", "stderr")
+    assert (environment["WALG_DOWNLOAD_FILE_RETRIES"], environment["WALG_TAR_DISABLE_FSYNC"]) == ("7", "true")
+    assert "WALG_FILE_PREFIX" not in os.environ
 
 
 async def test_replaced_objects_of_a_versioned_bucket_are_not_listed(storage: Storage) -> None:
