@@ -6,7 +6,8 @@ format of a delta's pages, which settings it obeys, and that it follows the sent
 
 Beyond WAL-G's own variables it takes ``STANDIN_VERSION`` (what ``--version`` prints), ``STANDIN_ANSWERS`` (a folder of
 recorded answers that it plays: a file named after the command, spaces as dashes), ``STANDIN_CALLS`` (a file that each call
-is added to), ``STANDIN_VERSIONED`` (a listing tells of replaced objects, too, as one of a versioned S3 bucket does) and ``STANDIN_FULL`` (a restore finds no room).
+is added to), ``STANDIN_VERSIONED`` (a listing tells of replaced objects, too, as one of a versioned S3 bucket does) and
+``STANDIN_FULL`` (a restore finds no room).
 """
 
 from __future__ import annotations
