@@ -18,6 +18,9 @@ from typing import Any, BinaryIO, cast
 from airflow_dr_provider.errors import BackupError, ConfigurationError
 
 _INPUT = 16 * 1024
+BY_SOURCE = "source"
+"""Stands for a compression that is undone by what gives the bytes; the stored size says nothing about the content's."""
+
 _LIBRARIES = {".lz4": "lz4", ".zst": "zstandard"}
 
 SUFFIXES: dict[str, str] = {
@@ -70,11 +73,11 @@ def open_file(path: Path) -> BinaryIO:
 def content_of(stored: BinaryIO, compression: str, path: Path) -> BinaryIO:
     """What a stream of stored bytes holds, decompressed.
 
-    :param compression: a value of :data:`SUFFIXES`, or "" for a plain file.
+    :param compression: a value of :data:`SUFFIXES`, :data:`BY_SOURCE`, or "" for a plain file.
     :param path: where it lies, for messages.
     :raises ConfigurationError: when the library for its compression isn't installed.
     """
-    if not compression:
+    if compression in ("", BY_SOURCE):
         return stored
     try:
         make = _decompressor(compression, path)

@@ -28,7 +28,7 @@ class ArchiveFile(NamedTuple):
 
     :param path: where it lies; in a repository that is no folder of this machine, the path that its tool knows.
     :param size: bytes as stored.
-    :param compression: an ending of :data:`~airflow_dr_provider.repositories.compression.SUFFIXES`, "" for a plain file.
+    :param compression: as :func:`~airflow_dr_provider.repositories.compression.content_of` takes it, "" for a plain file.
     :param source: opens its bytes as stored; None for a local file.
     :param sha1: of its content, where the archive tells; "" where it doesn't.
     :param stamp: changes whenever the file is replaced; "" where the archive doesn't tell.
