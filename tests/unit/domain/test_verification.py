@@ -101,7 +101,7 @@ def test_laws_of_passes(sizes: list[int], days: list[int], share: int) -> None:
     items = [item(f"i{number}", size) for number, size in enumerate(sizes)]
     total, ledger, moment = sum(sizes), {}, NOW
     for pause in days:
-        moment += timedelta(days=pause)
+        moment += timedelta(days=pause, microseconds=1)  # no two passes begin at once
         read = one_pass(items, ledger, moment, share)
         names = [name for name, _ in read]
         assert len(set(names)) == len(names)
