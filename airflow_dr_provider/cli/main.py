@@ -14,6 +14,7 @@ import click
 _DEBUG = "AIRFLOW_DR_DEBUG"
 COMMANDS = {
     "run": ("airflow_dr_provider.cli.run:run", "Walk a drill's chain without Airflow."),
+    "plan": ("airflow_dr_provider.cli.plan:plan", "Show what a run would choose, and why."),
     "lint": ("airflow_dr_provider.cli.lint:lint", "Say what is wrong with specs."),
     "schema": ("airflow_dr_provider.cli.schema:schema", "Print the JSON Schema of a spec."),
     "reference": ("airflow_dr_provider.cli.reference:reference", "Capture what production looks like."),

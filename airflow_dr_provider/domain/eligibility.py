@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -103,21 +102,6 @@ def stopping_point(inputs: SelectionInputs, backup: Backup, reach: Reach) -> Sto
     return point if backup.stop_lsn <= point.lsn < min(reach.end_lsn, inputs.target.lsn) else None
 
 
-def cluster_of(catalog: Catalog) -> int | None:
-    """The system identifier that candidates must have.
-
-    Where the repository itself doesn't know: that of most sound backups, the newest deciding between equals; None when no
-    backup tells.
-    """
-    if catalog.system_identifier is not None:
-        return catalog.system_identifier
-    backups = [backup for backup in catalog.backups if backup.system_identifier is not None]
-    backups = [backup for backup in backups if not backup.flaws] or backups
-    votes = Counter(backup.system_identifier for backup in backups)
-    newest = max(backups, key=lambda backup: (votes[backup.system_identifier], backup.stop_lsn or 0, backup.id), default=None)
-    return newest.system_identifier if newest is not None else None
-
-
 def ineligibility(
     inputs: SelectionInputs, backup: Backup, reach: Reach, *, backups: Mapping[str, Backup], cluster: int | None
 ) -> Reasons:
@@ -125,7 +109,7 @@ def ineligibility(
 
     :param reach: what the backup reaches towards the target's timeline, with ``inputs.bad`` left out.
     :param backups: the catalog's backups by id.
-    :param cluster: see :func:`cluster_of`.
+    :param cluster: see :func:`airflow_dr_provider.domain.soundness.cluster_of`.
     """
     reasons = {
         **_own_reasons(backup, backups),
