@@ -31,7 +31,7 @@ def show(plan: Plan, *, everything: bool = False, console: Console | None = None
         console.print(_rest(plan.candidates[len(shown) :]))
     if plan.holes:
         console.print()
-        console.print(_holes(plan.holes))
+        console.print(_holes(plan))
     if plan.notes:
         console.print()
         console.print(_facts([("note", note) for note in plan.notes]))
@@ -58,7 +58,9 @@ def _tiers(plan: Plan) -> Table:
     table = _grid("tier", "takes", "then", "because", wide="because")
     for tier in plan.tiers:
         taken = Text(tier.candidate, style="green") if tier.candidate else Text("nothing", style="red")
-        because = tier.detail if tier.candidate else f"{tier.reason}: {tier.detail}"
+        because = tier.detail if tier.detail != plan.target.note else "see the target"
+        if tier.candidate is None:
+            because = f"{tier.reason}: {because}"
         table.add_row(Text(tier.name), taken, Text(tier.falls_back_to or "-"), Text(because))
     return table
 
@@ -88,7 +90,7 @@ def _verdict(found: PlannedCandidate) -> str:
         return "; ".join(found.details[code] for code in found.reasons)
     parts = [f"score {found.score}"]
     if found.short:
-        parts.append("short of the target")
+        parts.insert(0, found.details["short_of_target"])
     for tier, codes in found.tiers.items():
         parts += [f"not for {tier}: {found.details[code]}" for code in codes]
     return "; ".join(parts)
@@ -101,14 +103,25 @@ def _rest(candidates: Sequence[PlannedCandidate]) -> Text:
     return Text(f"… and {len(candidates)} more ({causes}); --all shows them")
 
 
-def _holes(holes: Sequence[PlannedHole]) -> Table:
+def _holes(plan: Plan) -> Table:
     table = _grid("missing WAL", "to", "", wide="")
-    for hole in holes:
-        said = ["on the way to the target" if hole.on_path else "not on the way to the target"]
+    for hole in plan.holes:
+        said = [_in_whose_way(hole, plan.candidates)]
         if hole.acknowledged is not None:
             said.append(f"acknowledged: {hole.acknowledged}")
         table.add_row(hole.first, hole.last if hole.last != hole.first else "", Text("; ".join(said)))
     return table
+
+
+def _in_whose_way(hole: PlannedHole, candidates: Sequence[PlannedCandidate]) -> str:
+    stopped = [
+        found.id
+        for found in candidates
+        if found.reachable.hole is not None and hole.first <= found.reachable.hole.first <= hole.last
+    ]
+    names = ", ".join(stopped[:3]) + (f" and {len(stopped) - 3} more" if len(stopped) > 3 else "")
+    place = "on the way to the target" if hole.on_path else "off the way to the target"
+    return f"{place}; stops {names}" if stopped else place
 
 
 def _target(target: PlannedTarget) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from airflow_dr_provider.domain.catalog import Backup, BackupFlaw, Catalog, SegmentRange
 from airflow_dr_provider.domain.continuity import Reach
+from airflow_dr_provider.domain.span import in_words
 from airflow_dr_provider.domain.target import ResolvedTarget, StoppingPoint, TargetKind
 from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.domain.wal import range_text
@@ -183,7 +184,9 @@ def _time_reasons(inputs: SelectionInputs, backup: Backup) -> dict[Ineligibility
         reasons[Ineligibility.AFTER_MOMENT] = f"it ended at {backup.stop_time.isoformat()}, after {inputs.moment.isoformat()}"
     age = (inputs.moment - backup.stop_time).total_seconds()
     if age > inputs.lookback_seconds:
-        reasons[Ineligibility.OUTSIDE_LOOKBACK] = f"it is {age:.0f} s old; the lookback is {inputs.lookback_seconds:.0f} s"
+        reasons[Ineligibility.OUTSIDE_LOOKBACK] = (
+            f"it is {in_words(age)} old; the lookback is {in_words(inputs.lookback_seconds)}"
+        )
     return reasons
 
 
@@ -214,7 +217,7 @@ def _rpo_reasons(inputs: SelectionInputs, backup: Backup, reach: Reach) -> dict[
     breach = _rpo_breach(inputs, backup, reach)
     if breach is None:
         return {}
-    return {Ineligibility.RPO_EXCEEDED: f"{breach:.0f} s of data would be lost; the RPO is {inputs.rpo_seconds:.0f} s"}
+    return {Ineligibility.RPO_EXCEEDED: f"{in_words(breach)} of data would be lost; the RPO is {in_words(inputs.rpo_seconds)}"}
 
 
 def _rpo_breach(inputs: SelectionInputs, backup: Backup, reach: Reach) -> float | None:

@@ -29,7 +29,8 @@ def estimated_target(
         wanted = Lsn(target.value)
         if not any(stretch.begin_lsn <= wanted < stretch.end_lsn for stretch in stretches):
             return None
-        return Resolution(target=ResolvedTarget(timeline=timeline, lsn=wanted, requested=target), exact=False)
+        time = latest_time(catalog, wanted)
+        return Resolution(target=ResolvedTarget(timeline=timeline, lsn=wanted, time=time, requested=target), exact=False)
     stretch = next((stretch for stretch in stretches if _begins_before(stretch, moment)), None)
     if stretch is None:
         return None
@@ -45,7 +46,9 @@ def estimated_target(
     elif stretch.hole is not None:
         note = "the WAL before a hole that no backup gets over; its last record was not read"
     return Resolution(
-        target=ResolvedTarget(timeline=timeline, lsn=Lsn(end - 1), requested=target, note=note),
+        target=ResolvedTarget(
+            timeline=timeline, lsn=Lsn(end - 1), time=latest_time(catalog, Lsn(end - 1)), requested=target, note=note
+        ),
         hole=stretch.hole if not later else None,
         exact=False,
     )
@@ -55,11 +58,14 @@ def _begins_before(stretch: Region, moment: datetime) -> bool:
     return any(backup.stop_time is None or backup.stop_time <= moment for backup in stretch.backups)
 
 
-def latest_moment(catalog: Catalog, lsn: Lsn, moment: datetime) -> datetime:
-    """A moment at or after that in which a position was written: the start of the first backup that begins behind it."""
-    starts = [
+def latest_time(catalog: Catalog, lsn: Lsn) -> datetime | None:
+    """The latest time at which a position can have been written: the start of the first backup that begins behind it.
+
+    :return: None when no backup begins behind it.
+    """
+    starts = (
         backup.start_time
         for backup in sound_backups(catalog)
         if backup.start_lsn is not None and backup.start_lsn > lsn and backup.start_time is not None
-    ]
-    return min((moment, *starts))
+    )
+    return min(starts, default=None)

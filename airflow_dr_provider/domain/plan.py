@@ -53,7 +53,7 @@ class PlannedCandidate(Value):
 
     :param eligible: whether at least one tier could take it.
     :param reasons: codes of why none could; empty for an eligible one.
-    :param details: a sentence for each code, also for those of single tiers.
+    :param details: a sentence for each code, also for those of single tiers, and for ``short_of_target``.
     :param tiers: codes by tier, where tiers differ about it.
     :param terms: what each term adds to the score.
     :param short: whether it would serve up to an earlier point only.

@@ -27,7 +27,8 @@ from airflow_dr_provider.domain.wal import segment_name, segment_of, subtract_ra
 _NOWHERE = "target_unreachable"
 """Why a backup that nothing else speaks against can't serve: the target lies off every way."""
 
-_ORDER = (*(code.value for code in Ineligibility), _NOWHERE)
+_SHORT = "short_of_target"
+_ORDER = (*(code.value for code in Ineligibility), _NOWHERE, _SHORT)
 
 END_OF_WAL = Lsn((1 << 64) - 1)
 
@@ -123,7 +124,7 @@ def _target(resolution: Resolution, nowhere: Unreachable | None) -> PlannedTarge
         lsn=target.lsn,
         timeline=target.timeline,
         inclusive=target.inclusive,
-        time=target.time,
+        time=target.time if resolution.exact else None,
         exact=resolution.exact,
         note=target.note,
     )
@@ -139,7 +140,7 @@ def _tier(choice: Choice, nowhere: Unreachable | None) -> PlannedTier:
     return PlannedTier(
         name=choice.tier,
         candidate=table.chosen.backup_id,
-        reason="short_of_target" if table.chosen.short else "reaches_target",
+        reason=_SHORT if table.chosen.short else "reaches_target",
         detail=table.detail,
         falls_back_to=following.backup_id if following is not None else None,
     )
@@ -153,7 +154,9 @@ def _candidate(
     taken = next((row for row in rows.values() if row.eligible), None) if nowhere is None else None
     details = {code.value: sentence for row in rows.values() for code, sentence in row.reasons}
     if nowhere is not None and not details:
-        details = {_NOWHERE: nowhere.detail}
+        details = {_NOWHERE: "the target lies off every way through the WAL"}
+    if taken is not None and taken.short:
+        details[_SHORT] = f"it ends before the target, at {reachable.lsn}"
     order = sorted(details, key=_ORDER.index)
     return PlannedCandidate(
         id=backup.id,

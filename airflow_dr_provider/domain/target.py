@@ -69,7 +69,8 @@ class Resolution(Value):
     """What a target came to mean in one archive at one moment.
 
     :param hole: the hole that ends the way, when the target is the last point before one.
-    :param exact: whether the record was read; False for an estimate from names and headers alone.
+    :param exact: whether the record was read; False for an estimate from names and headers alone. Its position and its time
+        are then the latest that they can be.
     """
 
     target: ResolvedTarget

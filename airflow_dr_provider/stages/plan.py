@@ -7,13 +7,13 @@ from datetime import datetime
 
 from airflow_dr_provider.domain.catalog import Catalog
 from airflow_dr_provider.domain.continuity import Continuity
-from airflow_dr_provider.domain.estimate import ESTIMABLE, latest_moment
+from airflow_dr_provider.domain.estimate import ESTIMABLE
 from airflow_dr_provider.domain.plan import Plan
 from airflow_dr_provider.domain.planning import Unreachable, choose, put_together, stand_in
 from airflow_dr_provider.domain.reference import Reference
 from airflow_dr_provider.domain.regions import choose_timeline
 from airflow_dr_provider.domain.soundness import sound_backups
-from airflow_dr_provider.domain.target import RecoveryTarget, Resolution, TargetKind, aimed_moment
+from airflow_dr_provider.domain.target import RecoveryTarget, aimed_moment
 from airflow_dr_provider.errors import TargetError
 from airflow_dr_provider.spec.models import DrillSpec, FileReference
 from airflow_dr_provider.stages.open_run import acknowledgements, repository_of
@@ -30,7 +30,7 @@ from airflow_dr_provider.stages.selection_inputs import (
 from airflow_dr_provider.state.store import Store
 
 _NO_STORE = "no state store was read, so no backup is known to be in quarantine; name it in --state or AIRFLOW_DR_STATE"
-_UNREAD = "no record was read, so no time of a last commit is known and no RPO was judged; --records reads them"
+_UNREAD = "no record was read: targets are estimates, and the RPO is judged by backups' times alone; --records reads them"
 _READ = "a target of this kind has no position before records are read, so they were"
 
 
@@ -59,7 +59,6 @@ async def make_plan(
         resolution = stand_in(catalog, asked, _timeline(catalog, asked))
     target = resolution.target
     last = LastRecords(adapter, catalog, read=reading)
-    counted_from = _counted_from(catalog, resolution, moment)
     points = await stopping_points(last, target, bad=memory.bad) if nowhere is None else {}
     choices = [
         choose(
@@ -69,7 +68,7 @@ async def make_plan(
                 tier,
                 catalog=catalog,
                 target=target,
-                moment=counted_from,
+                moment=aimed_moment(target, moment),
                 memory=memory,
                 stopping_points=points,
             ),
@@ -109,14 +108,6 @@ def _timeline(catalog: Catalog, asked: RecoveryTarget) -> int:
         return choose_timeline(catalog, asked)
     except TargetError:
         return 1
-
-
-def _counted_from(catalog: Catalog, resolution: Resolution, moment: datetime) -> datetime:
-    """The moment from which RPO and lookback count."""
-    target = resolution.target
-    if target.requested.kind is TargetKind.LSN and target.time is None:
-        return latest_moment(catalog, target.lsn, moment)
-    return aimed_moment(target, moment)
 
 
 async def _times(last: LastRecords, memory: Memory, timeline: int) -> dict[str, datetime]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from airflow_dr_provider.domain.catalog import Catalog, SegmentRange
 from airflow_dr_provider.domain.continuity import Continuity, Reach, whole_path
+from airflow_dr_provider.domain.estimate import latest_time
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.selection import SelectionInputs
 from airflow_dr_provider.domain.target import ResolvedTarget, StoppingPoint, TargetKind
@@ -86,7 +87,7 @@ def _runnable(tier: Tier) -> tuple[int, ...] | None:
 class LastRecords:
     """The last record of a way through the WAL; each way's end is read once.
 
-    :param read: False to read none: what is told is then the last byte of the way, whose time nobody knows.
+    :param read: False to read none: what is told is then the last byte of the way, and the latest time that it can be of.
     """
 
     def __init__(self, repository: Repository, catalog: Catalog, *, read: bool = True) -> None:
@@ -97,10 +98,12 @@ class LastRecords:
 
     async def of(self, reached: Reach) -> StoppingPoint | None:
         """The last record that a reach holds; None when it holds none."""
+        if not reached.path:
+            return None
         if not self._read:
             last = Lsn(reached.end_lsn - 1)
-            timeline = reached.path[-1].timeline if reached.path else 0
-            return StoppingPoint(timeline=timeline, lsn=last, end_lsn=reached.end_lsn) if reached.path else None
+            time = latest_time(self.catalog, last)
+            return StoppingPoint(timeline=reached.path[-1].timeline, lsn=last, end_lsn=reached.end_lsn, time=time)
         path = whole_path(reached, self.catalog.archive.segment_size)
         return await self._last(path) if path else None
 
