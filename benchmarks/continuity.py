@@ -36,8 +36,6 @@ ORDERS = ("rising", "scattered")
 ROUNDS = 3
 SEGMENT = 16 << 20
 TIMELINES = 3
-STRIDE = 999_983
-"""A prime: multiplied by it, positions jump all over the archive and each comes once."""
 HOLES = 50
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -48,14 +46,23 @@ def names(count: int, order: str) -> Iterator[str]:
     :param order: ``rising`` as a sorted listing gives them, or ``scattered`` as a file system's folder does.
     """
     per, hole = (1 << 32) // SEGMENT, count // HOLES
-    for position in range(count):
-        index = position if order == "rising" else position * STRIDE % count
+    for position, index in enumerate(range(count) if order == "rising" else jumping(count)):
         number = 1 + index + (index + hole - hole // 2) // hole
         name = f"{1 + index * TIMELINES // count:08X}{number // per:08X}{number % per:08X}"
         yield name
         if position % 1_000 == 0:
             yield name
             yield f"{name}.00000028.backup"
+
+
+def jumping(count: int) -> Iterator[int]:
+    """Every number below a bound once, in no order, and none of them kept: a linear congruential generator of full period."""
+    period = 1 << (count - 1).bit_length()
+    number = 7
+    for _ in range(period):
+        number = (number * 1_664_525 + 1_013_904_223) % period
+        if number < count:
+            yield number
 
 
 def plain(listing: list[str]) -> list[int]:

@@ -19,15 +19,18 @@ Run = tuple[int, int, int]
 BATCH = 1 << 16
 _BLOCK_BITS = 8
 _BLOCK = 1 << _BLOCK_BITS
-_NUMBER_BITS = 64
 
 
 class SegmentRuns:
-    """Sorted, joined runs that grow batch by batch."""
+    """Sorted, joined runs that grow batch by batch.
 
-    def __init__(self) -> None:
+    :param number_bits: how many bits of what is marked are the segment's number, below its timeline.
+    """
+
+    def __init__(self, number_bits: int) -> None:
+        self._number_bits = number_bits
         self._runs: list[Run] = []
-        self._marked = _Marks()
+        self._marked = _Marks(number_bits)
         self._sparse = False
         self.batch = BATCH
         """How many segments to give at once: more where joining them costs more."""
@@ -52,27 +55,26 @@ class SegmentRuns:
             self.batch = min(max(self.batch * 2, 2 * len(self._runs)), BATCH * 4)
 
     def mark(self, numbers: Sequence[int]) -> None:
-        """Add segments in no order, each as :func:`marked` writes it."""
+        """Add segments in no order.
+
+        :param numbers: each with its timeline before it, at *number_bits*.
+        """
         self._marked.add(numbers)
         if self._marked.sparse:
             self._sparse = True
             self._runs = list(joined(sorted([*self._runs, *self._marked.runs()])))
-            self._marked = _Marks()
+            self._marked = _Marks(self._number_bits)
 
     def ranges(self) -> tuple[SegmentRange, ...]:
         """All of them."""
         return as_ranges(joined(sorted([*self._runs, *self._marked.runs()])))
 
 
-def marked(timeline: int, number: int) -> int:
-    """A segment as one number; neighbours differ by one."""
-    return timeline << _NUMBER_BITS | number
-
-
 class _Marks:
     """Segments in no order, a byte each, in blocks of neighbours."""
 
-    def __init__(self) -> None:
+    def __init__(self, number_bits: int) -> None:
+        self._number_bits = number_bits
         self._blocks: defaultdict[int, bytearray] = defaultdict(partial(bytearray, _BLOCK))
         self._count = 0
 
@@ -89,10 +91,10 @@ class _Marks:
 
     def runs(self) -> Iterator[Run]:
         """In order; neighbours in different blocks are not joined."""
-        mask = (1 << _NUMBER_BITS) - 1
+        mask = (1 << self._number_bits) - 1
         for index in sorted(self._blocks):
             block, base = self._blocks[index], index << _BLOCK_BITS
-            timeline, number = base >> _NUMBER_BITS, base & mask
+            timeline, number = base >> self._number_bits, base & mask
             start = block.find(1)
             while start >= 0:
                 end = block.find(0, start)

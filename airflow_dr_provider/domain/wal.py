@@ -11,13 +11,13 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import islice
 from typing import Any
 
 from airflow_dr_provider.domain.catalog import SegmentRange, TimelineFork
 from airflow_dr_provider.domain.lsn import Lsn
-from airflow_dr_provider.domain.segment_runs import Run, SegmentRuns, as_ranges, joined, marked, runs_of_names, sorted_runs
+from airflow_dr_provider.domain.segment_runs import Run, SegmentRuns, as_ranges, joined, runs_of_names, sorted_runs
 
 _XLOGID = 1 << 32
 _TIMELINES = 1 << 32
@@ -26,6 +26,7 @@ _PARTIAL = re.compile(r"([0-9A-F]{24})\.partial")
 _BACKUP = re.compile(r"[0-9A-F]{24}\.[0-9A-F]{8}\.backup")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history")
 _HISTORY_LINE = re.compile(r"\s*(\d{1,10})\s+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8})(?:\s.*)?", re.DOTALL | re.ASCII)
+_NUMBER_BITS = 64
 _HEX = b"0123456789ABCDEF"
 
 
@@ -161,11 +162,11 @@ def merge_ranges(segments: Iterable[tuple[int, int]]) -> tuple[SegmentRange, ...
 
     :param segments: (timeline, number), in any order, doubles allowed.
     """
-    runs = SegmentRuns()
+    runs = SegmentRuns(_NUMBER_BITS)
     source = iter(segments)
     while batch := list(islice(source, runs.batch)):
         if not runs.orderly and _scattered(batch):
-            runs.mark([marked(timeline, number) for timeline, number in batch])
+            runs.mark([timeline << _NUMBER_BITS | number for timeline, number in batch])
         else:
             batch.sort()
             runs.add(list(joined((timeline, number, number) for timeline, number in batch)), len(batch))
@@ -181,17 +182,26 @@ def ranges_of_names(names: Iterable[str], segment_size: int) -> tuple[SegmentRan
     :param names: in any order, doubles allowed.
     """
     per = segments_per_xlogid(segment_size)
-    runs = SegmentRuns()
+    runs = SegmentRuns(32 + per.bit_length() - 1)
     source = iter(names)
     while batch := list(islice(source, runs.batch)):
         found = _segment_names(batch)
         if not runs.orderly and _scattered(found):
-            runs.mark([marked(*place) for name in found if (place := _place(name, per)) is not None])
+            runs.mark(_numbers(found, per))
         else:
             # A set would lose what order there is.
             rising = found if _rising(found) else sorted(dict.fromkeys(found))
             runs.add(list(joined(runs_of_names(rising, per))), len(batch))
     return runs.ranges()
+
+
+def _numbers(names: list[str], per: int) -> list[int]:
+    """Segments' names as numbers of which neighbours differ by one: the timeline, then the segment's number."""
+    values = [int(name, 16) for name in names]
+    if values and (reduce(operator.or_, values) & 0xFFFFFFFF >= per or min(values) >> 64 == 0):
+        values = [value for value in values if value & 0xFFFFFFFF < per and value >> 64]
+    shift, low = 32 - per.bit_length() + 1, per - 1
+    return [value >> shift | value & low for value in values]
 
 
 def _segment_names(names: list[str]) -> list[str]:
