@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -272,8 +272,7 @@ def ask(data: Path, port: int, question: str, server: subprocess.Popen[bytes]) -
 
 # -- memory and bounds -------------------------------------------------------------------------------------------------------
 def test_quarantine_is_remembered(bench: Bench) -> None:
-    files = [path for path in (bench.backups / "third" / "base").rglob("*") if path.is_file()]
-    flip_byte(max(files, key=lambda path: (path.stat().st_size, path.name)))
+    damage(bench, "third")
     assert chosen(bench.plan()) == {"primary": "third"}  # nothing is read, so nothing is known of it yet
     bench.run()
     plan = bench.plan()
@@ -286,6 +285,52 @@ def test_quarantine_is_remembered(bench: Bench) -> None:
     elsewhere = bench.plan("--state", f"sqlite:///{bench.folder}/other.db")
     assert chosen(elsewhere) == {"primary": "third"}
     assert not (bench.folder / "other.db").exists()
+
+
+def test_a_base_at_fault_is_quarantined_itself(place: Path) -> None:
+    """And with it all that builds on it: nobody restores the next incremental of a damaged full one (TRAP 5)."""
+    with DemoProduction(place) as production:
+        production.create()
+        production.backup("old")
+        production.backup("base")
+        for name in ("one", "two"):
+            production.sql("INSERT INTO orders (customer_id, amount) SELECT 1 + n % 2000, 7 FROM generate_series(1, 100) n")
+            production.switch_wal()
+            production.backup(name, incremental_from="base")
+        production.switch_wal()
+    bench = Bench(folder=place, disaster=datetime.now(UTC))
+    bench.write()
+    damage(bench, "base")
+    record = bench.run()
+    assert attempts(record) == [("primary", "two"), ("primary", "old")]
+    plan = bench.plan()
+    assert reasons(plan) == {name: ["quarantined"] for name in ("two", "one", "base")} | {"old": []}
+    assert candidates(plan)["one"]["details"]["quarantined"].startswith("it builds on base, which is in quarantine")
+    assert bench.left() == []
+
+
+def test_an_incremental_at_fault_leaves_its_base_alone(place: Path) -> None:
+    with DemoProduction(place) as production:
+        production.create()
+        production.backup("base")
+        production.sql("INSERT INTO orders (customer_id, amount) SELECT 1 + n % 2000, 7 FROM generate_series(1, 100) n")
+        production.switch_wal()
+        production.backup("middle", incremental_from="base")
+        production.switch_wal()
+        production.backup("top", incremental_from="middle")
+        production.switch_wal()
+    bench = Bench(folder=place, disaster=datetime.now(UTC))
+    bench.write()
+    damage(bench, "middle")
+    assert attempts(bench.run()) == [("primary", "top"), ("primary", "base")]
+    assert reasons(bench.plan()) == {"base": [], "top": ["quarantined"], "middle": ["quarantined"]}
+    assert bench.left() == []
+
+
+def damage(bench: Bench, backup: str) -> None:
+    """Invert a byte in the biggest file of a backup's databases."""
+    files = [path for path in (bench.backups / backup / "base").rglob("*") if path.is_file()]
+    flip_byte(max(files, key=lambda path: (path.stat().st_size, path.name)))
 
 
 def test_the_lookback_ends_the_choice(bench: Bench) -> None:
