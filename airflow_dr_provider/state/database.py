@@ -153,6 +153,21 @@ def migrate(engine: Engine) -> None:
         _upgrade(connection, revision)
 
 
+def is_made(url: sa.URL) -> bool:
+    """Whether a store of this package lies at an address. Nothing is made to find out."""
+    if url.get_backend_name() == "sqlite":
+        path = Path(url.database or "")
+        # Even an empty file would be written to by the first connection.
+        if not url.database or url.database == ":memory:" or not path.exists() or path.stat().st_size == 0:
+            return False
+    engine = connect(url)
+    try:
+        with engine.connect() as connection:
+            return _revision(connection) is not None
+    finally:
+        engine.dispose()
+
+
 def _revision(connection: Connection) -> str | None:
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None

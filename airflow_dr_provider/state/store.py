@@ -63,6 +63,13 @@ class Store:
             database.migrate(engine)
         return cls(engine, parsed)
 
+    @classmethod
+    def existing(cls, url: str) -> Store | None:
+        """Connect to a store that is there already; None, and nothing made, where none is."""
+        parsed = database.database_url(url)
+        with database.plainly(parsed):
+            return cls.open(url) if database.is_made(parsed) else None
+
     def close(self) -> None:
         """Give the connection back."""
         self._database.close()
