@@ -62,6 +62,6 @@ def _list_folder(listing: ArchiveListing, folder: Path, strangers: list[str], fo
                 status = entry.stat()
             except FileNotFoundError:
                 continue  # a link to nowhere, or archived and removed just now
-            file = ArchiveFile(Path(entry.path), status.st_size, compression_of(entry.name), stamp=str(status.st_mtime_ns))
+            file = ArchiveFile(Path(entry.path), status.st_size, compression_of(entry.name))
             if not sort_in(listing, file, entry.name):
                 strangers.append(entry.name)

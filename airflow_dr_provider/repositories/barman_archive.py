@@ -86,7 +86,7 @@ def _archive_file(entry: os.DirEntry[str]) -> ArchiveFile | None:
     try:
         status = entry.stat()
         compression = _compression(entry, status.st_size)
-        return ArchiveFile(Path(entry.path), status.st_size, compression, stamp=str(status.st_mtime_ns))
+        return ArchiveFile(Path(entry.path), status.st_size, compression)
     except FileNotFoundError:
         return None
 

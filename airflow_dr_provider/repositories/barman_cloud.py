@@ -155,7 +155,7 @@ class CloudBarman:
         for stored in bucket.objects(self._server, "wals"):
             source = partial(bucket.open, stored)
             compression = compression_of(stored.name)
-            file = ArchiveFile(bucket.place(stored), stored.size, compression, source, stamp=stored.etag)
+            file = ArchiveFile(bucket.place(stored), stored.size, compression, source, tag=stored.etag)
             if not sort_in(listing, file, stored.name):
                 strangers.append(stored.name)
         if strangers:
