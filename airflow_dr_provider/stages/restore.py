@@ -10,6 +10,7 @@ from airflow_dr_provider.domain.catalog import Catalog
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import FileReport, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
+from airflow_dr_provider.stages.routing import make_manifest
 
 if TYPE_CHECKING:
     from airflow_dr_provider.stages.context import AttemptContext
@@ -45,6 +46,7 @@ async def run(context: AttemptContext) -> StageResult:
             "files": files.model_dump(mode="json"),
             "wal": wal.model_dump(mode="json"),
             "recovery": recovery.model_dump(mode="json"),
+            "manifest": make_manifest(context, handle).model_dump(mode="json"),
         },
     )
 

@@ -10,11 +10,12 @@ import psycopg
 from airflow_dr_provider.checks.base import CheckContext, HeartbeatPlace, SmokeTest
 from airflow_dr_provider.checks.fingerprint import capture
 from airflow_dr_provider.checks.gate import run_checks
-from airflow_dr_provider.domain.profiles import PROFILES
 from airflow_dr_provider.domain.reports import FileReport, Recovery, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict, combine
 from airflow_dr_provider.errors import SandboxError
 from airflow_dr_provider.stages.production import LAST_GOOD_RUN, keep, kept_reference, probes
+from airflow_dr_provider.stages.query_baselines import keep_baselines, kept_baselines
+from airflow_dr_provider.stages.routing import routed_checks, routed_smoke, watched_queries
 from airflow_dr_provider.stages.warm import databases
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ async def run(context: AttemptContext) -> StageResult:
             code="SANDBOX_LOST",
         )
     names = await databases(context, handle)
-    skipped = set(context.tier.exclude_checks)
-    profile = tuple(name for name in PROFILES[context.tier.profile] if name not in skipped)
-    checks = await run_checks(profile, _check_context(context, handle, names))
+    checks = await run_checks(routed_checks(context), _check_context(context, handle, names))
     verdict = combine(checks)
     if verdict is not Verdict.PASSED and not await context.sandbox.alive(handle):
         words = await context.sandbox.log_tail(handle, 3)
@@ -41,6 +40,7 @@ async def run(context: AttemptContext) -> StageResult:
         )
     if verdict is Verdict.PASSED:
         await _keep_reference(context, handle, names)
+        keep_baselines(context, checks)
     worst = _worst(checks, verdict)
     return StageResult(
         stage=StageName.VALIDATE,
@@ -81,9 +81,12 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
                 sql=test.sql,
                 database=test.database or default,
                 timeout_seconds=test.timeout.total_seconds(),
+                expect=test.expect,
             )
-            for test in context.spec.smoke
+            for test in routed_smoke(context)
         ),
+        queries=watched_queries(context, default),
+        query_baselines=kept_baselines(context),
         moment=context.inputs.moment,
         rpo_seconds=context.rpo_seconds,
         row_drop_percent=context.spec.row_drop,
@@ -100,12 +103,11 @@ def _only(names: tuple[str, ...]) -> str:
 
 
 def _worst(checks: tuple[CheckResult, ...], verdict: Verdict) -> CheckResult | None:
-    """The check that speaks for the gate: the first whose verdict is the gate's own."""
+    """The check that speaks for the gate: the first whose verdict is the gate's own, before those that only followed it."""
     if verdict is Verdict.PASSED:
         return None
-    return next((check for check in checks if check.verdict is verdict and check.required), None) or next(
-        (check for check in checks if check.verdict is verdict and verdict is Verdict.FAILED), None
-    )
+    counted = [check for check in checks if check.verdict is verdict and (check.required or verdict is Verdict.FAILED)]
+    return min(counted, key=lambda check: (check.signature == "CHECK_NOT_RUN", not check.required), default=None)
 
 
 def _summary(checks: tuple[CheckResult, ...], worst: CheckResult | None) -> str:
