@@ -81,6 +81,20 @@ async def _measure(connection: Connection, query: WatchedQuery, major: int) -> Q
     return QueryBaseline(digest=query_digest(query), server_version=major, plan=plan, latencies=latencies)
 
 
+async def run_once(connection: Connection, query: WatchedQuery) -> bool:
+    """Run a query for what it does to the caches; its rows stay in the server.
+
+    :return: False when nothing was run: the role has power, or the query's parameters aren't given.
+    :raises psycopg.Error: as the server gave it.
+    """
+    if not await begin_powerless(connection, query.timeout_seconds):
+        return False
+    execute, runnable = await _prepared(connection, query)
+    if runnable:
+        await _explain(connection, "ANALYZE, TIMING OFF, FORMAT JSON", execute)
+    return runnable
+
+
 async def _prepared(connection: Connection, query: WatchedQuery) -> tuple[sql.Composed, bool]:
     """Prepare a query; the statement that executes it, and whether it has all that it needs to be run, not only planned."""
     cursor = connection.cursor()

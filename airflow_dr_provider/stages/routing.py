@@ -32,6 +32,12 @@ def routed_queries(context: AttemptContext) -> tuple[Query, ...]:
     return tuple(query for query in context.spec.queries if runs_on(query, context.tier.name, context.tier.excluded))
 
 
+def default_database(context: AttemptContext, names: tuple[str, ...]) -> str:
+    """Where statements run when nobody says: the connection's database, the one beside ``postgres``, else ``postgres``."""
+    others = [name for name in names if name != "postgres"]
+    return context.inputs.database or (others[0] if len(others) == 1 else "postgres")
+
+
 def watched_queries(context: AttemptContext, default_database: str) -> tuple[WatchedQuery, ...]:
     """The same as the gate and the warming run them.
 

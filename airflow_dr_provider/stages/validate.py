@@ -13,10 +13,10 @@ from airflow_dr_provider.checks.gate import run_checks
 from airflow_dr_provider.domain.reports import FileReport, Recovery, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict, combine
 from airflow_dr_provider.errors import SandboxError
+from airflow_dr_provider.stages.databases import databases
 from airflow_dr_provider.stages.production import LAST_GOOD_RUN, keep, kept_reference, probes
 from airflow_dr_provider.stages.query_baselines import keep_baselines, kept_baselines
-from airflow_dr_provider.stages.routing import routed_checks, routed_smoke, watched_queries
-from airflow_dr_provider.stages.warm import databases
+from airflow_dr_provider.stages.routing import default_database, routed_checks, routed_smoke, watched_queries
 
 if TYPE_CHECKING:
     from airflow_dr_provider.stages.context import AttemptContext
@@ -61,7 +61,7 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
     async def connect(database: str, role: Literal["admin", "smoke"]) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         return await context.sandbox.connect(handle, database, role=role)
 
-    default = context.inputs.database or _only(names)
+    default = default_database(context, names)
     return CheckContext(
         coordinate=context.coordinate(),
         recovery=Recovery.model_validate(restored.facts["recovery"]),
@@ -94,12 +94,6 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
         connect=connect,
         probe=partial(context.sandbox.probe, handle),
     )
-
-
-def _only(names: tuple[str, ...]) -> str:
-    """Where smoke tests run when nobody says: the one database beside ``postgres``, else ``postgres``."""
-    others = [name for name in names if name != "postgres"]
-    return others[0] if len(others) == 1 else "postgres"
 
 
 def _worst(checks: tuple[CheckResult, ...], verdict: Verdict) -> CheckResult | None:
