@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +32,9 @@ async def run(context: AttemptContext) -> StageResult:
             code="SANDBOX_LOST",
         )
     names = await databases(context, handle)
+    begun = time.monotonic()
     checks = await run_checks(routed_checks(context), _check_context(context, handle, names))
+    gate_seconds = time.monotonic() - begun
     verdict = combine(checks)
     if verdict is not Verdict.PASSED and not await context.sandbox.alive(handle):
         words = await context.sandbox.log_tail(handle, 3)
@@ -47,7 +50,10 @@ async def run(context: AttemptContext) -> StageResult:
         verdict=verdict,
         signature=None if verdict is Verdict.PASSED else (worst.signature if worst else "NO_DATA_CHECK"),
         detail=_summary(checks, worst),
-        metrics={name: value for check in checks for name, value in check.measurements.items()},
+        metrics={
+            "gate_seconds": gate_seconds,
+            **{name: value for check in checks for name, value in check.measurements.items()},
+        },
         checks=checks,
     )
 
