@@ -333,7 +333,8 @@ async def test_a_server_stops_at_the_last_record(stanza_copy: StanzaCopy, name: 
 @pytest.mark.parametrize("repo", [1, 2])
 async def test_a_damaged_segment_is_found_by_its_header_or_when_it_is_fetched(stanza_copy: StanzaCopy, repo: int) -> None:
     wanted = range_of(stanza_copy.source.facts["after"])
-    stanza_copy.damage(stanza_copy.segment(stanza_copy.source.facts["after"], repo=repo))
+    # In the beginning of the file, or in its middle; what lies in the other repository is encrypted, and its headers unread.
+    stanza_copy.damage(stanza_copy.segment(stanza_copy.source.facts["after"], repo=repo), 0 if repo == 1 else -1)
     repository = stanza_copy.repository(repo)
     catalog = await repository.catalog()
     if repo == 1:
