@@ -14,11 +14,15 @@ import click
 _DEBUG = "AIRFLOW_DR_DEBUG"
 COMMANDS = {
     "run": ("airflow_dr_provider.cli.run:run", "Walk a drill's chain without Airflow."),
+    "verify": ("airflow_dr_provider.cli.verify:verify", "Read what is due of a repository, and say what is wrong."),
+    "quarantine": ("airflow_dr_provider.cli.quarantine:quarantine", "List backups in quarantine, and take them out."),
+    "plan": ("airflow_dr_provider.cli.plan:plan", "Show what a run would choose, and why."),
     "lint": ("airflow_dr_provider.cli.lint:lint", "Say what is wrong with specs."),
     "schema": ("airflow_dr_provider.cli.schema:schema", "Print the JSON Schema of a spec."),
     "reference": ("airflow_dr_provider.cli.reference:reference", "Capture what production looks like."),
     "runs": ("airflow_dr_provider.cli.show:runs", "List the latest runs."),
     "show": ("airflow_dr_provider.cli.show:show", "Show a run's record."),
+    "watch": ("airflow_dr_provider.cli.watch:watch", "Say what is wrong with backups before anybody needs them."),
     "reap": ("airflow_dr_provider.cli.reap:reap", "Remove what outlived its lease or its run."),
 }
 

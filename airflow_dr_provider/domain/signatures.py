@@ -82,6 +82,15 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("NO_CANDIDATE", _MANUAL, _CRITICAL, Domain.TARGET, "no backup is eligible for this tier"),
     ("RPO_EXCEEDED", _FATAL, _HIGH, Domain.OBJECTIVE, "more data would be lost than the RPO allows"),
     ("RTO_EXCEEDED", _MANUAL, _MEDIUM, Domain.OBJECTIVE, "recovery took longer than the RTO allows"),
+    # What the watch finds before anybody needs the backup.
+    ("NOT_RESTORABLE", _MANUAL, _CRITICAL, Domain.TARGET, "no backup of the repository can be used as it is now"),
+    ("WAL_LOST", _MANUAL, _CRITICAL, Domain.ARCHIVE, "WAL that was the archive's end at an earlier scan is gone"),
+    ("ARCHIVE_STALLED", _MANUAL, _CRITICAL, Domain.ARCHIVE, "production lives, and no WAL came for longer than the RPO allows"),
+    ("BACKUP_SPOILED", _FATAL, _HIGH, Domain.BACKUP, "a backup that was sound at an earlier scan is not any more"),
+    ("BACKUP_OVERDUE", _MANUAL, _MEDIUM, Domain.CONFIGURATION, "no backup was taken for so long that the lookback runs out"),
+    ("DRILL_MISSED", _MANUAL, _HIGH, Domain.CONFIGURATION, "the drill's time came and no run was begun"),
+    ("DRILL_STUCK", _MANUAL, _MEDIUM, Domain.CONFIGURATION, "a run of the drill was begun and never closed"),
+    ("DRILL_UNPROVED", _MANUAL, _HIGH, Domain.OBJECTIVE, "no run has proved a recovery for several of the drill's times"),
     # The data.
     ("SCHEMA_DRIFT", _FATAL, _HIGH, Domain.DATA, "the restored schema differs from the reference"),
     ("INDEX_MISSING", _FATAL, _HIGH, Domain.DATA, "an index of the reference is not in the restored database"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +84,25 @@ class Manifest:
     def file(self, path: str) -> ManifestFile | None:
         """The entry of a path, None when it isn't listed."""
         return next((file for file in self.files if file.path == path), None)
+
+
+def write_manifest(path: Path, manifest: Manifest, files: Iterable[ManifestFile]) -> None:
+    """Write a manifest of some of a manifest's files, with a checksum of its own, for a program that takes no list of files."""
+    head: dict[str, Any] = {"PostgreSQL-Backup-Manifest-Version": manifest.version}
+    if manifest.system_identifier is not None:
+        head["System-Identifier"] = manifest.system_identifier
+    entries = [
+        {
+            "Encoded-Path": os.fsencode(file.path).hex(),
+            "Size": file.size,
+            "Last-Modified": file.modified,
+            "Checksum-Algorithm": file.algorithm,
+            "Checksum": file.checksum,
+        }
+        for file in files
+    ]
+    content = json.dumps({**head, "Files": entries, "WAL-Ranges": []})[:-1] + ",\n"
+    path.write_text(f'{content}"Manifest-Checksum": "{hashlib.sha256(content.encode()).hexdigest()}"}}\n')
 
 
 def parse_time(text: str) -> datetime | None:

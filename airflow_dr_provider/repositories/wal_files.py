@@ -6,67 +6,36 @@ import contextlib
 import hashlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 from airflow_dr_provider.domain.wal import history_name, history_timeline, is_backup_history, parse_segment, segment_name
 from airflow_dr_provider.errors import ArchiveError, DrillError, RepositoryError
 from airflow_dr_provider.postgresql.backup_label import SIZE_LIMIT as LABEL_LIMIT
 from airflow_dr_provider.postgresql.backup_label import BackupLabel, parse_label
 from airflow_dr_provider.postgresql.walheader import LENGTH, WalHeader, parse_header
-from airflow_dr_provider.repositories.compression import content_of, without_suffix
+from airflow_dr_provider.repositories.archive_file import ArchiveFile as ArchiveFile
+from airflow_dr_provider.repositories.compression import without_suffix
 from airflow_dr_provider.repositories.halting import in_thread
+from airflow_dr_provider.repositories.segment_files import SegmentFiles
 from airflow_dr_provider.repositories.transfer import copy_content
 
 _HISTORY_LIMIT = 1 << 20
-
-
-class ArchiveFile(NamedTuple):
-    """One file of the archive.
-
-    :param path: where it lies; in a repository that is no folder of this machine, the path that its tool knows.
-    :param size: bytes as stored.
-    :param compression: an ending of :data:`~airflow_dr_provider.repositories.compression.SUFFIXES`, "" for a plain file.
-    :param source: opens its bytes as stored; None for a local file.
-    :param sha1: of its content, where the archive tells; "" where it doesn't.
-    :param spare: another file of the same content, for when this one can't be used.
-    """
-
-    path: Path
-    size: int
-    compression: str
-    source: Callable[[], BinaryIO] | None = None
-    sha1: str = ""
-    spare: ArchiveFile | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether the file lies on this machine just as PostgreSQL wrote it."""
-        return not self.compression and self.source is None
-
-    def open(self) -> BinaryIO:
-        """Its content, decompressed, from beginning to end.
-
-        :raises OSError: when it can't be opened.
-        :raises DrillError: when it can't be read any more; reading raises it too.
-        """
-        return content_of(self.path.open("rb") if self.source is None else self.source(), self.compression, self.path)
 
 
 @dataclass
 class ArchiveListing:
     """The names in an archive, nothing opened yet.
 
-    :param segments: by segment name; where one is there twice the plain file, else the one in the folder itself.
+    :param segments: by segment name; where one is there twice the plain file, else the one that was listed first.
     :param partial: names of segments of which only the beginning is there.
     :param histories: by timeline.
     :param labels: backup history files.
     """
 
     folder: Path
-    segments: dict[str, ArchiveFile] = field(default_factory=dict)
+    segments: MutableMapping[str, ArchiveFile] = field(default_factory=SegmentFiles)
     partial: set[str] = field(default_factory=set)
     histories: dict[int, ArchiveFile] = field(default_factory=dict)
     labels: list[ArchiveFile] = field(default_factory=list)

@@ -19,6 +19,9 @@ from pathlib import Path
 ENVIRONMENT = "AIRFLOW_DR_SANDBOX"
 _SERVER = "postgres"
 _DATA_DIRECTORY = b"-D"
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LOADING = 0.2
+"""Seconds that loading a program takes at most; one without an environment is looked at for so long after its start."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,30 @@ def _namespace(pid: int) -> str | None:
 
 
 def _marked(pid: int, mark: bytes) -> bool:
+    """Whether a process carries the mark in its environment."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
+        while not (words := _environment(pid)) and _just_begun(pid):
+            time.sleep(0.001)
     except OSError:
         return False
+    return mark in words
+
+
+def _environment(pid: int) -> list[bytes]:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        content = file.read()
+    return content.split(b"\0") if content else []
+
+
+def _just_begun(pid: int) -> bool:
+    """Whether a process without an environment may still get one: it is seen empty while its program is being loaded.
+
+    :raises OSError: for a thread of the kernel, which never has any.
+    """
+    os.readlink(f"/proc/{pid}/exe")
+    running = process(pid)
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - running.started / _TICKS if running is not None else _LOADING
+    return age < _LOADING
 
 
 def belonging(root: Path) -> list[Running]:

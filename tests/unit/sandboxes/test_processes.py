@@ -29,6 +29,12 @@ def test_found_by_its_mark_alone(tmp_path: Path, sleeper: subprocess.Popen[bytes
     assert processes.server_of(processes.belonging(tmp_path)) is None
 
 
+def test_one_without_an_environment_is_nobodys(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"], env={}) as running:
+        assert processes.belonging(tmp_path) == []
+        running.kill()
+
+
 def test_a_process_is_its_id_and_its_start(sleeper: subprocess.Popen[bytes]) -> None:
     running = processes.process(sleeper.pid)
     assert running is not None

@@ -213,6 +213,24 @@ def test_quarantine(store: Store) -> None:
     assert store.quarantined("r") == (entry,)
 
 
+def test_only_a_store_that_is_there_is_opened_for_a_look(url: str) -> None:
+    assert Store.existing(url) is None
+    assert Store.existing(url) is None  # the first look made nothing either
+    if url.startswith("sqlite"):
+        path = Path(url.removeprefix("sqlite:///"))
+        assert list(path.parent.iterdir()) == []
+        path.touch()
+        assert Store.existing(url) is None
+        assert path.stat().st_size == 0
+    made = Store.open(url)
+    made.quarantine(Quarantined(repository="r", backup_id="b", signature="X", detail="", run_id="1", at=NOW))
+    made.close()
+    found = Store.existing(url)
+    assert found is not None
+    assert [entry.backup_id for entry in found.quarantined("r")] == ["b"]
+    found.close()
+
+
 def test_references(store: Store) -> None:
     for number, source in enumerate(("production", "production", "last_good_run")):
         store.keep_reference(
