@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from airflow_dr_provider.domain.catalog import SegmentRange
 from airflow_dr_provider.domain.reports import BackupFault
@@ -48,6 +49,19 @@ class ItemReport(Value):
     unfinished: bool = False
 
 
+class Mark(NamedTuple):
+    """As much of what the ledger knows of an item as tells whether it is due: there may be a million of them.
+
+    :param size: bytes, as the inventory had it when the item was read last; so the stamp.
+    """
+
+    size: int
+    stamp: str
+    verified_at: datetime
+    faulty: bool
+    unfinished: bool
+
+
 class Verified(Value):
     """What the ledger knows of an item.
 
@@ -67,6 +81,11 @@ class Verified(Value):
     verified_by: str
     fault: BackupFault | None = None
 
+    @property
+    def mark(self) -> Mark:
+        """What of it tells whether the item is due."""
+        return Mark(self.item.size, self.item.stamp, self.verified_at, self.fault is not None, self.unfinished)
+
 
 class DueReason(StrEnum):
     """Why an item is read in a pass."""
@@ -82,7 +101,7 @@ class DueReason(StrEnum):
 
 # -- what is due -------------------------------------------------------------------------------------------------------
 def due_reason(
-    item: RepositoryItem, known: Verified | None, *, moment: datetime, reverify_after: timedelta, everything: bool = False
+    item: RepositoryItem, known: Mark | None, *, moment: datetime, reverify_after: timedelta, everything: bool = False
 ) -> DueReason | None:
     """Why an item has to be read now, whatever else is; None when it needn't.
 
@@ -91,9 +110,9 @@ def due_reason(
     """
     if known is None:
         return DueReason.NEW
-    if (item.size, item.stamp) != (known.item.size, known.item.stamp):
+    if item.size != known.size or item.stamp != known.stamp:
         return DueReason.CHANGED
-    if known.fault is not None:
+    if known.faulty:
         return DueReason.FAULTY
     if known.unfinished:
         return DueReason.UNFINISHED

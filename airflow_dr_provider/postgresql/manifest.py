@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ class WalRange(NamedTuple):
     end: Lsn
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest:
     """What a manifest tells.
 
@@ -129,6 +130,23 @@ def read_manifest(path: Path) -> Manifest:
         return parse_manifest(content)
     except BackupError as error:
         raise BackupError(f"{path}: {error.message}", code=error.code) from error
+
+
+def read_unchanged(path: Path) -> Manifest:
+    """The same, taken from memory while the file stays as it is, by inode, size and time of modification.
+
+    :raises BackupError: as :func:`read_manifest` does.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise BackupError(f"{path} can't be read: {error.strerror}.") from error
+    return _read_once(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: Path, *stamp: int) -> Manifest:
+    return read_manifest(path)
 
 
 def parse_manifest(content: bytes) -> Manifest:

@@ -12,7 +12,7 @@ from pathlib import Path
 from airflow_dr_provider.domain.catalog import Backup, BackupFlaw
 from airflow_dr_provider.domain.verification import RepositoryItem
 from airflow_dr_provider.errors import BackupError
-from airflow_dr_provider.postgresql.manifest import NAME, PASSED_OVER, Manifest, ManifestFile, read_manifest
+from airflow_dr_provider.postgresql.manifest import NAME, PASSED_OVER, Manifest, ManifestFile, read_unchanged
 from airflow_dr_provider.repositories.archive import list_archive
 from airflow_dr_provider.repositories.compression import without_suffix
 from airflow_dr_provider.repositories.halting import check_halt
@@ -54,15 +54,13 @@ def known_manifest(folder: Path) -> KnownManifest:
     """A backup's manifest; kept, for a pass asks for it again and again."""
     path = folder / NAME
     try:
-        status = path.stat()
-        return _manifest(path, status.st_mtime_ns, status.st_size, status.st_ino)
-    except (OSError, BackupError):
+        return _known(read_unchanged(path))
+    except BackupError:
         return NO_MANIFEST
 
 
 @lru_cache(maxsize=2)
-def _manifest(path: Path, *stamp: int) -> KnownManifest:
-    manifest = read_manifest(path)
+def _known(manifest: Manifest) -> KnownManifest:
     counted = (file for file in manifest.files if file.path not in PASSED_OVER and not file.path.startswith("pg_wal/"))
     return KnownManifest(manifest, {file.path: file for file in counted})
 

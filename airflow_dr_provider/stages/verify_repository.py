@@ -146,7 +146,7 @@ class _Pass:
     faulty: int = 0
     faults: list[ItemFault] = field(default_factory=list)
     quarantined: dict[str, None] = field(default_factory=dict)
-    waiting: list[tuple[RepositoryItem, Verified | None]] = field(default_factory=list)
+    waiting: list[RepositoryItem] = field(default_factory=list)
     waiting_bytes: int = 0
 
     def __post_init__(self) -> None:
@@ -194,14 +194,13 @@ class _Pass:
         await self._read_waiting()
 
     async def _look_up(self, items: list[RepositoryItem]) -> None:
-        known = self.ledger.known(self.catalog.identity, [item.name for item in items])
+        marks = self.ledger.marks(self.catalog.identity, [item.name for item in items])
         for item in items:
             self.seen.add(item.name)
             self.total_bytes += item.size
-            entry = known.get(item.name)
             reason = due_reason(
                 item,
-                entry,
+                marks.get(item.name),
                 moment=self.begun_at,
                 reverify_after=self.policy.reverify_after,
                 everything=self.everything,
@@ -209,7 +208,7 @@ class _Pass:
             if reason is None:
                 self.unchanged += 1
             else:
-                await self._read_soon(item, entry, reason)
+                await self._read_soon(item, reason)
 
     async def _rotate(self) -> None:
         """Read a share of what was not read in this pass."""
@@ -218,13 +217,13 @@ class _Pass:
             # Held, for the ledger is written while they are read; they are no more than the share.
             share = list(rotating_share(oldest, total_bytes=self.total_bytes, share=self.policy.share))
         for entry in share:
-            await self._read_soon(entry.item, entry, DueReason.ROTATED)
+            await self._read_soon(entry.item, DueReason.ROTATED)
         await self._read_waiting()
 
     # -- reading -------------------------------------------------------------------------------------------------------
-    async def _read_soon(self, item: RepositoryItem, known: Verified | None, reason: DueReason) -> None:
+    async def _read_soon(self, item: RepositoryItem, reason: DueReason) -> None:
         self.reasons[reason] += 1
-        self.waiting.append((item, known))
+        self.waiting.append(item)
         self.waiting_bytes += item.size
         if len(self.waiting) >= _BATCH_ITEMS or self.waiting_bytes >= _BATCH_BYTES:
             await self._read_waiting()
@@ -233,17 +232,18 @@ class _Pass:
         """Read what waits, and write all of it down together."""
         if not self.waiting:
             return
-        batch = {item.name: (item, known) for item, known in self.waiting}
+        batch = {item.name: item for item in self.waiting}
         self.waiting, self.waiting_bytes = [], 0
+        known = self.ledger.known(self.catalog.identity, batch)
         entries = []
-        async for report in self.repository.read_items(self.catalog, [item for item, _ in batch.values()]):
-            item, known = batch.pop(report.name)
+        async for report in self.repository.read_items(self.catalog, list(batch.values())):
+            item = batch.pop(report.name)
             self.bytes_read += report.bytes_read
             self.uncompared += not report.compared
             entries.append(
                 judged(
                     item,
-                    known,
+                    known.get(item.name),
                     report,
                     at=self.services.clock(),
                     by=self.by,
@@ -285,6 +285,8 @@ class _Pass:
     # -- what is gone --------------------------------------------------------------------------------------------------
     def _look_for_vanished(self) -> None:
         """Forget what the repository has no more, unless it is a part of a backup that is still there."""
+        if self.ledger.count(self.catalog.identity) == len(self.seen):
+            return  # all that was seen is known by now
         gone = [name for name in self.ledger.names(self.catalog.identity) if name not in self.seen]
         forgotten, missing = [], []
         for entry in self.ledger.known(self.catalog.identity, gone).values():

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from airflow_dr_provider.domain.catalog import SegmentRange
 from airflow_dr_provider.domain.reports import BackupFault
-from airflow_dr_provider.domain.verification import RepositoryItem, Verified
+from airflow_dr_provider.domain.verification import Mark, RepositoryItem, Verified
 from airflow_dr_provider.state.database import Database
 from airflow_dr_provider.state.tables import verified
 
@@ -40,6 +40,23 @@ class VerificationLedger:
                 wanted = sa.select(verified).where(verified.c.repository == repository, verified.c.name.in_(some))
                 found.update((entry.item.name, entry) for entry in map(_entry, connection.execute(wanted)))
         return found
+
+    def marks(self, repository: str, names: Iterable[str]) -> dict[str, Mark]:
+        """What tells whether items are due, by name; those that were never read are left out."""
+        found: dict[str, Mark] = {}
+        columns = verified.c.name, *(verified.c[name] for name in ("size", "stamp", "verified_at", "fault_code", "unfinished"))
+        with self._database.reading() as connection:
+            for some in _batches(names):
+                wanted = sa.select(*columns).where(verified.c.repository == repository, verified.c.name.in_(some))
+                for name, size, stamp, at, code, unfinished in connection.execute(wanted):
+                    found[name] = Mark(size, stamp, at, code is not None, unfinished)
+        return found
+
+    def count(self, repository: str) -> int:
+        """How many items are known."""
+        with self._database.reading() as connection:
+            counted = sa.select(sa.func.count()).select_from(verified).where(verified.c.repository == repository)
+            return int(connection.execute(counted).scalar_one())
 
     def keep(self, repository: str, entries: Sequence[Verified]) -> None:
         """Write entries, or write them anew: all of them or none."""

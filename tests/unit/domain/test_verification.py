@@ -65,8 +65,10 @@ def judge(of: RepositoryItem, known: Verified | None, read: ItemReport, finished
     ],
 )
 def test_each_reason(known: Verified | None, reason: DueReason | None) -> None:
-    assert due_reason(item(), known, moment=NOW, reverify_after=MONTH) is reason
-    assert due_reason(item(), known, moment=NOW, reverify_after=MONTH, everything=True) is (reason or DueReason.ASKED)
+    assert due_reason(item(), known and known.mark, moment=NOW, reverify_after=MONTH) is reason
+    assert due_reason(item(), known and known.mark, moment=NOW, reverify_after=MONTH, everything=True) is (
+        reason or DueReason.ASKED
+    )
 
 
 SIZES = st.lists(st.integers(0, 1000), min_size=1, max_size=30)
@@ -83,7 +85,8 @@ def one_pass(
         ledger[of.name] = judged(of, ledger.get(of.name), report(of), at=moment, by="host")
 
     for each in items:
-        reason = due_reason(each, ledger.get(each.name), moment=moment, reverify_after=MONTH)
+        known = ledger.get(each.name)
+        reason = due_reason(each, known and known.mark, moment=moment, reverify_after=MONTH)
         if reason is not None:
             keep(each, reason)
     oldest = sorted(

@@ -41,7 +41,9 @@ def test_what_is_kept_is_what_is_known(store: Store) -> None:
     store.ledger.keep(THERE, [entry("a/1", minutes=5)])
     store.ledger.keep(HERE, [])
     assert store.ledger.known(HERE, ["a/1", "a/2", "wal", "never read"]) == {each.item.name: each for each in kept}
+    assert store.ledger.marks(HERE, ["a/1", "a/2", "wal", "never read"]) == {each.item.name: each.mark for each in kept}
     assert store.ledger.known(HERE, []) == {}
+    assert (store.ledger.count(HERE), store.ledger.count(THERE), store.ledger.count("nowhere")) == (3, 1, 0)
     store.ledger.keep(HERE, [entry("a/2")])
     assert store.ledger.known(HERE, ["a/2"]) == {"a/2": entry("a/2")}
     assert store.ledger.known(THERE, ["a/1"]) == {"a/1": entry("a/1", minutes=5)}
