@@ -18,6 +18,7 @@ class ArchiveFile(NamedTuple):
     :param source: opens its bytes as stored; None for a local file.
     :param sha1: of its content, where the archive tells; "" where it doesn't.
     :param tag: what a bucket's service calls this content (an ETag); "" elsewhere.
+    :param spare: another file of the same content, for when this one can't be used.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class ArchiveFile(NamedTuple):
     source: Callable[[], BinaryIO] | None = None
     sha1: str = ""
     tag: str = ""
+    spare: ArchiveFile | None = None
 
     @property
     def stamp(self) -> str:

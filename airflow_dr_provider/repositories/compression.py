@@ -33,6 +33,9 @@ SUFFIXES: dict[str, str] = {
 }
 """File name endings, and the compression that each stands for."""
 
+ZLIB = ".zlib"
+"""A compression that no file name tells: gzip's without its header."""
+
 
 def compression_of(name: str) -> str:
     """The compression that a file's name tells: a value of :data:`SUFFIXES`, or "" for a plain file."""
@@ -73,7 +76,7 @@ def open_file(path: Path) -> BinaryIO:
 def content_of(stored: BinaryIO, compression: str, path: Path) -> BinaryIO:
     """What a stream of stored bytes holds, decompressed.
 
-    :param compression: a value of :data:`SUFFIXES`, :data:`BY_SOURCE`, or "" for a plain file.
+    :param compression: a value of :data:`SUFFIXES`, :data:`BY_SOURCE`, :data:`ZLIB`, or "" for a plain file.
     :param path: where it lies, for messages.
     :raises ConfigurationError: when the library for its compression isn't installed.
     """
@@ -90,6 +93,8 @@ def content_of(stored: BinaryIO, compression: str, path: Path) -> BinaryIO:
 def _decompressor(kind: str, path: Path) -> Callable[[], Any]:
     if kind == ".gz":
         return lambda: zlib.decompressobj(wbits=31)
+    if kind == ZLIB:
+        return zlib.decompressobj
     if kind == ".bz2":
         return bz2.BZ2Decompressor
     if kind == ".xz":

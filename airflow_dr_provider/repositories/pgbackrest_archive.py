@@ -90,13 +90,20 @@ def _add(
         if known is not None and name not in archive.ambiguous:
             if known.sha1 != entry.sha1:
                 differing.append(name)
-            continue
+                continue
+            if known.size or not entry.size:
+                archive.listing.segments[name] = _with_spare(known, entry)
+                continue
         archive.listing.segments[name] = entry
         archive.stored[name] = (store, f"{folder}/{path}", files[path])
         archive.ambiguous.discard(name)
     for name in twice:
         if archive.stored[name][0] is store:
             archive.ambiguous.add(name)
+
+
+def _with_spare(file: ArchiveFile, spare: ArchiveFile) -> ArchiveFile:
+    return file._replace(spare=spare if file.spare is None else _with_spare(file.spare, spare))
 
 
 def _file(store: Store, folder: str, path: str, stored: Stored) -> tuple[str, ArchiveFile] | None:

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.wal import parse_segment
@@ -30,10 +30,17 @@ def _segment(value: str) -> str:
     return value
 
 
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("a position is written as text")
+    return value
+
+
 def _moment(value: int) -> datetime:
     return datetime.fromtimestamp(value, UTC)
 
 
+Position = Annotated[Lsn, BeforeValidator(_text)]
 Label = Annotated[str, AfterValidator(_label)]
 Segment = Annotated[str, AfterValidator(_segment)]
 Seconds = Annotated[int, Field(ge=0, le=253402300799), AfterValidator(_moment)]
@@ -95,8 +102,8 @@ class _Segments(_Part):
 
 
 class _Positions(_Part):
-    start: Lsn
-    stop: Lsn
+    start: Position
+    stop: Position
 
 
 class _Times(_Part):
@@ -128,6 +135,9 @@ class InfoBackup(_Part):
             raise ValueError(f"{self.label} is said to be a {self.type} backup")
         if (self.type == "full") != (self.prior is None):
             raise ValueError(f"{self.label} is a {self.type} backup and builds on {self.prior or 'nothing'}")
+        foreign = [label for label in (self.prior, *(self.reference or ())) if label and label[:16] != self.label[:16]]
+        if foreign:
+            raise ValueError(f"{self.label} is said to build on {foreign[0]}, which is of another full backup")
         if self.lsn is not None and self.lsn.start > self.lsn.stop:
             raise ValueError(f"{self.label} stops before it starts")
         return self

@@ -186,7 +186,7 @@ class ItemReader:
         with tempfile.TemporaryDirectory(prefix="dr-wal-") as folder:
             target = Path(folder, name)
             try:
-                size = await in_thread(unpack_segment, file, target, self.segment_size)
+                size = await in_thread(unpack_segment, file._replace(spare=None), target, self.segment_size)
             except (ArchiveError, OSError) as error:
                 return _fault(item, "WAL_SEGMENT_DAMAGED", str(error))
             fault = await self._decode(item, target)

@@ -11,13 +11,14 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.errors import BackupError
 from airflow_dr_provider.postgresql.manifest import safe_path
+from airflow_dr_provider.repositories.compression import ZLIB
 
 NAME = "backup.manifest"
 COPY_NAME = "backup.manifest.copy"
@@ -45,9 +46,9 @@ class StoredFile(NamedTuple):
     :param offset: where it begins in that object, and
     :param stored_size: how many bytes it takes there.
     :param stored_checksum: SHA-1 of those; "" where the manifest has none.
-    :param compression: of those: an ending as the repository writes it, "" for none.
-    :param opaque: whether only the stored bytes can be compared: increments of blocks, and compression without headers.
+    :param compression: of those: the ending that stands for it, "" for none.
     :param bundled: whether the object holds other files too.
+    :param blocks: whether it is an increment of blocks, of which only the stored bytes can be compared.
     """
 
     path: str
@@ -59,7 +60,6 @@ class StoredFile(NamedTuple):
     stored_size: int
     stored_checksum: str
     compression: str
-    opaque: bool
     bundled: bool
     blocks: bool
 
@@ -69,6 +69,8 @@ class BackupManifest:
     """A manifest whose own checksum holds.
 
     :param major: PostgreSQL's major version.
+    :param raw_bundles: whether compression and encryption of the parts of its bundles go without headers.
+    :param passphrase: for the backup's files in an encrypted repository; "" in a plain one.
     :param entries: the lines of its files, key and value, not yet taken apart.
     """
 
@@ -78,6 +80,7 @@ class BackupManifest:
     start_lsn: Lsn | None
     stop_lsn: Lsn | None
     raw_bundles: bool
+    passphrase: str = field(repr=False)
     suffix: str
     tablespaces: tuple[str, ...]
     entries: tuple[tuple[bytes, bytes], ...]
@@ -116,8 +119,8 @@ class BackupManifest:
             offset=_number(name, entry, "bno", 0),
             stored_size=stored_size,
             stored_checksum=_checksum(name, entry, "rck"),
-            compression=self.suffix,
-            opaque=blocks or (bundle > 0 and self.raw_bundles and self.suffix != ""),
+            # From 2.46 on the parts of a bundle are written without gzip's header; the other kinds keep theirs.
+            compression=ZLIB if bundle and self.raw_bundles and self.suffix == ".gz" else self.suffix,
             bundled=bundle > 0,
             blocks=blocks,
         )
@@ -150,6 +153,7 @@ def parse_manifest(content: bytes) -> BackupManifest:
         start_lsn=_lsn(backup.get("backup-lsn-start")),
         stop_lsn=_lsn(backup.get("backup-lsn-stop")),
         raw_bundles=backup.get("backup-bundle-raw") is True,
+        passphrase=str(_values(sections, "cipher").get("cipher-pass", "")),
         suffix=_suffix(options),
         tablespaces=tuple(
             match[1] for key, _ in sections.get("backup:target", ()) if (match := _TABLESPACE.fullmatch(os.fsdecode(key)))

@@ -1,8 +1,8 @@
 """The objects that a repository stores a backup in, read and compared with the backup's manifest.
 
 An object is a file's, or a bundle of many. Content is compared where it can be had: decompressed, with the SHA-1 that the file
-had in the cluster. Of encrypted objects, of increments of blocks and of compression without headers the bytes as stored are
-compared with the SHA-1 that pgBackRest took of them.
+had in the cluster. Of encrypted objects and of increments of blocks the bytes as stored are compared with the SHA-1 that
+pgBackRest took of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 from airflow_dr_provider.domain.reports import BackupFault
 from airflow_dr_provider.errors import ArchiveError, BackupError
 from airflow_dr_provider.repositories.compression import content_of
+from airflow_dr_provider.repositories.pgbackrest_cipher import decrypt
 from airflow_dr_provider.repositories.pgbackrest_manifest import BackupManifest, StoredFile
 from airflow_dr_provider.repositories.pgbackrest_store import MISSING, Store
 from airflow_dr_provider.repositories.transfer import copy_content
@@ -81,15 +82,26 @@ def read_object(store: Store, stored: StoredObject) -> ObjectReport:
         return _lost(stored, "BACKUP_FILE_MISSING" if missing else "BACKUP_UNREADABLE", error.message)
 
 
-def content_of_file(store: Store, stanza: str, file: StoredFile) -> bytes | None:
-    """The content of one file that isn't opaque, None when it is not what the manifest says."""
-    if not file.place or file.opaque or store.encrypted:
+def content_of_file(store: Store, stanza: str, manifest: BackupManifest, file: StoredFile) -> bytes | None:
+    """The content of one small file; None when it is not what the manifest says, or stored as increments of blocks.
+
+    :raises OSError: when it can't be opened.
+    :raises DrillError: when it can't be read.
+    """
+    if not file.place or file.blocks:
         return None
-    with store.open(f"backup/{stanza}/{file.holder}/{file.place}") as stream:
+    # The program decrypts a whole object; the parts of a bundle are encrypted each by itself.
+    parts = store.encrypted and file.bundled
+    with store.open(f"backup/{stanza}/{file.holder}/{file.place}", raw=parts) as stream:
         _skip(stream, file.offset)
-        window = _Window(stream, file.stored_size if file.bundled else None)
-        with content_of(cast("BinaryIO", io.BufferedReader(window)), file.compression, Path(file.path)) as content:
-            data = content.read(file.size + 1)
+        stored = stream.read(file.stored_size) if file.bundled else stream.read()
+    if parts:
+        decrypted = decrypt(stored, manifest.passphrase, header=not manifest.raw_bundles)
+        if decrypted is None:
+            return None
+        stored = decrypted
+    with content_of(io.BytesIO(stored), file.compression, Path(file.path)) as content:
+        data = content.read(file.size + 1)
     return data if hashlib.sha1(data, usedforsecurity=False).hexdigest() == file.checksum else None
 
 
@@ -110,8 +122,8 @@ def _compare(stream: BinaryIO, parts: Iterable[StoredFile], *, opaque: bool) -> 
             continue
         _skip(cast("BinaryIO", whole), part.offset - whole.position)
         window = _Window(whole, part.stored_size if part.bundled else None)
-        fault = _stored_fault(window, part) if opaque or part.opaque else _content_fault(window, part)
-        compared = compared and bool(part.stored_checksum if opaque or part.opaque else part.checksum)
+        fault = _stored_fault(window, part) if opaque or part.blocks else _content_fault(window, part)
+        compared = compared and bool(part.stored_checksum if opaque or part.blocks else part.checksum)
         if fault is not None:
             faults.append(fault)
         _skip(cast("BinaryIO", window), None)

@@ -130,7 +130,7 @@ def _put_control_file_back(store: Store, stanza: str, manifest: BackupManifest, 
     ):
         return
     try:
-        content = content_of_file(store, stanza, entry)
+        content = content_of_file(store, stanza, manifest, entry)
     except (DrillError, OSError):
         return  # the comparison that follows says so
     if content is not None:

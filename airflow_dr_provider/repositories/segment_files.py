@@ -106,7 +106,7 @@ class SegmentFiles(MutableMapping[str, ArchiveFile]):
 
 def _form_of(name: str, file: ArchiveFile) -> _Form | None:
     """A file's form; None for one that a form doesn't tell all about."""
-    if file.source is not None or file.sha1 or file.tag:
+    if file.source is not None or file.sha1 or file.tag or file.spare is not None:
         return None
     folder, base = os.path.split(str(file.path))
     if not base.startswith(name):

@@ -79,11 +79,14 @@ def read_header(file: ArchiveFile) -> WalHeader | str:
     """The header of a segment's first page, or what is wrong with it as the end of a sentence."""
     try:
         with file.open() as stream:
-            return parse_header(stream.read(LENGTH))
+            found = parse_header(stream.read(LENGTH))
     except OSError as error:
-        return f"can't be read: {error.strerror}"
+        found = f"can't be read: {error.strerror}"
     except DrillError as error:
-        return f"can't be read: {error.message}"
+        found = f"can't be read: {error.message}"
+    if isinstance(found, str) and file.spare is not None and isinstance(spare := read_header(file.spare), WalHeader):
+        return spare
+    return found
 
 
 def read_history(file: ArchiveFile) -> str:
@@ -143,12 +146,21 @@ async def plain_segments(
 
 
 def unpack_segment(file: ArchiveFile, target: Path, segment_size: int) -> int:
-    """Write a segment's content; all or nothing.
+    """Write a segment's content, from its spare where it can't be had otherwise; all or nothing.
 
     :return: bytes written.
     :raises ArchiveError: ``WAL_SEGMENT_DAMAGED`` when it can't be decompressed or isn't as long as a segment.
     :raises RepositoryError: when the repository can't be reached, which says nothing of the segment.
     """
+    try:
+        return _unpack(file, target, segment_size)
+    except (ArchiveError, OSError):
+        if file.spare is None:
+            raise
+    return unpack_segment(file.spare, target, segment_size)
+
+
+def _unpack(file: ArchiveFile, target: Path, segment_size: int) -> int:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         digest = hashlib.sha1(usedforsecurity=False)

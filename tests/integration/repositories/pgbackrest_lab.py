@@ -275,14 +275,14 @@ def copy_stanza(source: Stanza, place: Path, state: str = "before") -> StanzaCop
     return StanzaCopy(place, source, write_config(place / "pgbackrest.conf", posix(*roots)))
 
 
-def coordinate(catalog: Catalog, backup: Backup, lsn: Lsn = Lsn(0)) -> RestoreCoordinate:
+def coordinate(catalog: Catalog, backup: Backup, lsn: int = 0) -> RestoreCoordinate:
     """A coordinate on timeline 1."""
     assert backup.server_version is not None
     return RestoreCoordinate(
         backup_id=backup.id,
         chain=backup.chain,
         server_version=backup.server_version,
-        target=ResolvedTarget(timeline=1, lsn=lsn, requested=RecoveryTarget()),
+        target=ResolvedTarget(timeline=1, lsn=Lsn(lsn), requested=RecoveryTarget()),
         wal=path_of(catalog, backup),
         segment_size=catalog.archive.segment_size,
     )

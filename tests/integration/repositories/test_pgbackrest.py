@@ -306,6 +306,26 @@ for word in "$@"; do case $word in --pg1-path=*) data=${{word#--pg1-path=}};; es
     }
 
 
+@pytest.mark.parametrize(("name", "repo"), [("full", 1), ("newest", 1), ("elsewhere_incr", 2)])
+async def test_the_control_file_is_put_back_as_it_was_backed_up(stanza_copy: StanzaCopy, name: str, repo: int) -> None:
+    """From 2.51 on pgBackRest overwrites the checkpoint's position in it; here a program around 2.45 does."""
+    program = stanza_copy.folder / "pgbackrest"
+    program.write_text(
+        f"""#!/bin/sh
+{shutil.which("pgbackrest")} "$@" || exit $?
+for word in "$@"; do case $word in --pg1-path=*) data=${{word#--pg1-path=}};; esac; done
+[ -z "$data" ] || printf DEADBEEF | dd of=$data/global/pg_control bs=1 seek=32 conv=notrunc status=none
+"""
+    )
+    program.chmod(0o755)
+    settings = PgBackRestSpec(kind="pgbackrest", stanza=STANZA, config=stanza_copy.config, repo=repo, program=program)
+    repository = PgBackRestRepository(settings, base=Path("/"))
+    catalog = await repository.catalog()
+    report = await repository.restore(catalog, coordinate(catalog, catalog.backup(stanza_copy.label(name))), stanza_copy.out)
+    assert (report.faults, report.verified) == ((), True)
+    assert b"DEADBEEF" not in (stanza_copy.out / "global" / "pg_control").read_bytes()
+
+
 # -- WAL ---------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("name", "repo"), [("incr", 1), ("elsewhere_incr", 2)])
 async def test_a_server_stops_at_the_last_record(stanza_copy: StanzaCopy, name: str, repo: int) -> None:
@@ -333,7 +353,8 @@ async def test_a_server_stops_at_the_last_record(stanza_copy: StanzaCopy, name: 
 @pytest.mark.parametrize("repo", [1, 2])
 async def test_a_damaged_segment_is_found_by_its_header_or_when_it_is_fetched(stanza_copy: StanzaCopy, repo: int) -> None:
     wanted = range_of(stanza_copy.source.facts["after"])
-    stanza_copy.damage(stanza_copy.segment(stanza_copy.source.facts["after"], repo=repo))
+    # In the beginning of the file, or in its middle; what lies in the other repository is encrypted, and its headers unread.
+    stanza_copy.damage(stanza_copy.segment(stanza_copy.source.facts["after"], repo=repo), 0 if repo == 1 else -1)
     repository = stanza_copy.repository(repo)
     catalog = await repository.catalog()
     if repo == 1:
@@ -342,6 +363,19 @@ async def test_a_damaged_segment_is_found_by_its_header_or_when_it_is_fetched(st
     backup = catalog.backup(stanza_copy.label("elsewhere_incr"))
     report = await repository.fetch_wal(catalog, coordinate(catalog, backup), stanza_copy.out.parent / "wal")
     assert report.damaged == (wanted,)
+
+
+async def test_a_segment_that_is_damaged_in_one_repository_is_taken_from_the_other(stanza_copy: StanzaCopy) -> None:
+    facts = stanza_copy.source.facts
+    stanza_copy.damage(stanza_copy.segment(facts["after"]), 0)
+    stanza_copy.damage(stanza_copy.segment(facts["filler"]))
+    stanza_copy.own(stanza_copy.segment(facts["between"])).write_bytes(b"")
+    repository = stanza_copy.repository(None)
+    catalog = await repository.catalog()
+    assert (catalog.archive.flawed, holes(catalog)) == ((), ())
+    backup = catalog.backup(stanza_copy.label("incr"))
+    report = await repository.fetch_wal(catalog, coordinate(catalog, backup), stanza_copy.out.parent / "wal")
+    assert (report.missing, report.damaged) == ((), ()), report.detail
 
 
 # -- items -------------------------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ async def test_catalog_files_wal_and_items(s3_stanza: Stanza, place: Path) -> No
 async def test_a_server_that_doesn_t_answer_is_no_empty_repository(s3_stanza: Stanza, place: Path) -> None:
     config = place / "pgbackrest.conf"
     (closed,) = free_ports(1)
-    config.write_text(s3_stanza.config.read_text().replace(f"port={s3_stanza.facts['port']}", f"port={closed}"))
+    text = s3_stanza.config.read_text().replace("io-timeout=2", "io-timeout=0.1")
+    config.write_text(text.replace(f"port={s3_stanza.facts['port']}", f"port={closed}"))
     with pytest.raises(RepositoryError) as refused:
         await repository(config).catalog()
     assert refused.value.code == "REPOSITORY_UNREACHABLE"
