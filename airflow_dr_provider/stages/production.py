@@ -12,6 +12,7 @@ import psycopg
 from pydantic import ValidationError
 
 from airflow_dr_provider.checks.fingerprint import capture
+from airflow_dr_provider.checks.hottest import with_hottest
 from airflow_dr_provider.connections import Connection, libpq
 from airflow_dr_provider.domain.reference import Reference
 from airflow_dr_provider.domain.reports import Probe
@@ -44,7 +45,8 @@ async def capture_production(services: Services, spec: DrillSpec) -> Reference:
         )
 
     try:
-        return await capture(connect, databases=spec.databases, source=PRODUCTION, now=services.clock())
+        reference = await capture(connect, databases=spec.databases, source=PRODUCTION, now=services.clock())
+        return reference.model_copy(update={"databases": await with_hottest(connect, reference.databases)})
     except psycopg.Error as error:
         raise ProductionError(
             f"Production (connection {conn_id}) could not be read: {str(error).strip().splitlines()[0]}. "

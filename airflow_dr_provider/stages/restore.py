@@ -11,6 +11,7 @@ from airflow_dr_provider.domain.chain import DAMAGED_BACKUP
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import BackupFault, FileReport, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
+from airflow_dr_provider.stages.routing import make_manifest
 
 if TYPE_CHECKING:
     from airflow_dr_provider.stages.context import AttemptContext
@@ -46,6 +47,7 @@ async def run(context: AttemptContext) -> StageResult:
             "files": files.model_dump(mode="json"),
             "wal": wal.model_dump(mode="json"),
             "recovery": recovery.model_dump(mode="json"),
+            "manifest": make_manifest(context, handle).model_dump(mode="json"),
         },
     )
 

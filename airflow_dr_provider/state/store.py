@@ -24,8 +24,10 @@ from airflow_dr_provider.state.records import (
     Resource,
     ResourceState,
     Run,
+    SeenSignature,
     Transition,
 )
+from airflow_dr_provider.state.signatures import seen_signatures
 from airflow_dr_provider.state.tables import (
     attempts,
     checkpoints,
@@ -425,6 +427,11 @@ class Store:
         with self._reading() as connection:
             found = sa.select(measurements).where(measurements.c.run_id == run_id).order_by(measurements.c.id)
             return _all(connection, Measurement, found)
+
+    def signatures(self, drill: str | None = None) -> tuple[SeenSignature, ...]:
+        """The failure signatures of all runs, or of one drill's; see :mod:`airflow_dr_provider.state.signatures`."""
+        with self._reading() as connection:
+            return seen_signatures(connection, drill)
 
 
 # -- rows and values ---------------------------------------------------------------------------------------------------

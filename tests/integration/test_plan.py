@@ -368,14 +368,34 @@ def test_a_hole_long_ago_breaches_the_rpo_without_a_record_read(bench: Bench, re
     assert reasons(later)["second"] == ["wal_hole_before_target", "rpo_exceeded"]
 
 
-def test_the_moment_of_the_disaster_bounds_latest(bench: Bench, repository: Repository) -> None:
-    third = candidates(bench.plan())["third"]
-    moment = datetime.fromisoformat(third["stop_time"]) - timedelta(seconds=1)
-    exact, estimate, record = bench.plan("--records", as_of=moment), bench.plan(as_of=moment), bench.run(as_of=moment)
-    assert "after_moment" in reasons(exact)["third"]
-    assert chosen(exact) == chosen(estimate) == {"primary": record["backup"]}
+def test_the_moment_of_the_disaster_bounds_latest(place: Path) -> None:
+    with DemoProduction(place) as production:
+        production.create()
+        production.backup("before")
+        production.beat()
+        moment = next_second(production)
+        next_second(production)
+        production.beat()
+        production.backup("after")
+        production.switch_wal()
+    bench = Bench(folder=place, disaster=moment)
+    bench.write()
+    exact, estimate, record = bench.plan("--records"), bench.plan(), bench.run()
+    assert "after_moment" in reasons(exact)["after"]
+    assert chosen(exact) == chosen(estimate) == {"primary": record["backup"]} == {"primary": "before"}
     assert exact["target"]["lsn"] == record["target"]["lsn"]
     assert Lsn(record["target"]["lsn"]) <= Lsn(estimate["target"]["lsn"])
+    assert chosen(bench.plan(as_of=datetime.now(UTC))) == {"primary": "after"}
+    assert bench.left() == []
+
+
+def next_second(production: DemoProduction) -> datetime:
+    """Wait until the clock shows another second, which is as exactly as a backup tells when it ended."""
+    clock = "SELECT clock_timestamp()"
+    begun: datetime = production.sql(clock)[0][0]
+    while (now := production.sql(clock)[0][0]).replace(microsecond=0) == begun.replace(microsecond=0):
+        time.sleep(0.02)
+    return now
 
 
 # -- what can't be said ------------------------------------------------------------------------------------------------------
