@@ -22,6 +22,8 @@ from airflow_dr_provider.domain.target import RecoveryTarget, ResolvedTarget
 from airflow_dr_provider.repositories.basebackup import BaseBackupRepository
 
 MIB = 1 << 20
+SETTINGS = {"max_prepared_transactions": "2", "autovacuum": "off"}
+"""Nothing may write behind the tests' backs: the last segment is a fact of the lab."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def lab(major: int) -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="dr-"))
     folder.chmod(0o755)
     try:
-        with DemoProduction(folder, major=major, settings={"max_prepared_transactions": "2"}) as production:
+        with DemoProduction(folder, major=major, settings=SETTINGS) as production:
             production.create(initdb=("--wal-segsize=1",))
             yield Lab(folder, production, work(production, folder / "space"))
     finally:
