@@ -90,13 +90,16 @@ class Check(Protocol):
 
 CHECKS: dict[str, str] = {
     "checksum": "airflow_dr_provider.checks.checksum:ChecksumCheck",
+    "system_identifier": "airflow_dr_provider.checks.system_identifier:SystemIdentifierCheck",
     "wal_replay": "airflow_dr_provider.checks.wal_replay:WalReplayCheck",
+    "recovery_target": "airflow_dr_provider.checks.recovery_target:RecoveryTargetCheck",
     "archiving_off": "airflow_dr_provider.checks.archiving_off:ArchivingOffCheck",
     "isolation": "airflow_dr_provider.checks.isolation:IsolationCheck",
     "schema_drift": "airflow_dr_provider.checks.schema_drift:SchemaDriftCheck",
     "indexes": "airflow_dr_provider.checks.indexes:IndexesCheck",
     "row_counts": "airflow_dr_provider.checks.row_counts:RowCountsCheck",
     "freshness": "airflow_dr_provider.checks.freshness:FreshnessCheck",
+    "page_checksums": "airflow_dr_provider.checks.page_checksums:PageChecksumsCheck",
     "amcheck": "airflow_dr_provider.checks.amcheck:AmcheckCheck",
     "smoke": "airflow_dr_provider.checks.smoke:SmokeCheck",
 }

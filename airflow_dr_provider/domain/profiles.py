@@ -4,13 +4,16 @@ from __future__ import annotations
 
 CHECK_NAMES = (
     "checksum",
+    "system_identifier",
     "wal_replay",
+    "recovery_target",
     "archiving_off",
     "isolation",
     "schema_drift",
     "indexes",
     "row_counts",
     "freshness",
+    "page_checksums",
     "amcheck",
     "smoke",
 )
@@ -18,7 +21,16 @@ CHECK_NAMES = (
 
 PROFILES: dict[str, tuple[str, ...]] = {
     "full": CHECK_NAMES,
-    "standard": tuple(name for name in CHECK_NAMES if name != "amcheck"),
-    "light": ("checksum", "wal_replay", "archiving_off", "isolation", "freshness", "smoke"),
+    "standard": tuple(name for name in CHECK_NAMES if name not in ("page_checksums", "amcheck")),
+    "light": (
+        "checksum",
+        "system_identifier",
+        "wal_replay",
+        "recovery_target",
+        "archiving_off",
+        "isolation",
+        "freshness",
+        "smoke",
+    ),
 }
 """``standard`` leaves out what reads every page; ``light`` what needs a reference, too."""
