@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from airflow_dr_provider.checks.catalog_queries import DRILL_SCHEMA
+from airflow_dr_provider.checks.catalog_parts import DRILL_SCHEMA
 from airflow_dr_provider.checks.parallel import Connection
 
 TOOLS = ("amcheck", "pg_prewarm", "pg_walinspect")

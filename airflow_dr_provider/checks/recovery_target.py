@@ -14,9 +14,9 @@ from airflow_dr_provider.checks import counting
 from airflow_dr_provider.checks.answers import failed, passed, unknown
 from airflow_dr_provider.checks.base import CheckContext
 from airflow_dr_provider.checks.extension import install
-from airflow_dr_provider.checks.fingerprint import widen
 from airflow_dr_provider.checks.parallel import Connection, any_connection
 from airflow_dr_provider.checks.sql_errors import describe
+from airflow_dr_provider.checks.transaction_ids import widen
 from airflow_dr_provider.checks.wal_replay import last_fork
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.target import ResolvedTarget, TargetKind
