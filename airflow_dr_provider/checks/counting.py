@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from airflow_dr_provider.checks.catalog_queries import DRILL_SCHEMA
+from airflow_dr_provider.checks.catalog_parts import DRILL_SCHEMA
 from airflow_dr_provider.checks.naming import label
 from airflow_dr_provider.domain.reference import TableRows
 
