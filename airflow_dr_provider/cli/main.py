@@ -20,6 +20,7 @@ COMMANDS = {
     "runs": ("airflow_dr_provider.cli.show:runs", "List the latest runs."),
     "show": ("airflow_dr_provider.cli.show:show", "Show a run's record."),
     "watch": ("airflow_dr_provider.cli.watch:watch", "Say what is wrong with backups before anybody needs them."),
+    "inject": ("airflow_dr_provider.cli.inject:inject", "List the faults that a run can inject into its own copy."),
     "reap": ("airflow_dr_provider.cli.reap:reap", "Remove what outlived its lease or its run."),
 }
 

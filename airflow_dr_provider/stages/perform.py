@@ -14,6 +14,7 @@ from airflow_dr_provider.domain.signatures import Domain, signature
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.stages.context import AttemptContext
+from airflow_dr_provider.stages.injection import BEFORE, strike
 from airflow_dr_provider.stages.services import Progress
 from airflow_dr_provider.state.records import Measurement
 
@@ -83,7 +84,9 @@ async def perform(context: AttemptContext, stage: StageName) -> StageResult:
 
 async def _once(context: AttemptContext, stage: StageName, begun: float) -> StageResult:
     try:
-        async with asyncio.timeout(_remaining(context, stage, begun)):
+        async with context.held, asyncio.timeout(_remaining(context, stage, begun)):
+            if stage in BEFORE:
+                await strike(context, BEFORE[stage])
             return await stage_function(stage)(context)
     except TimeoutError:
         allowed = context.tier.timeout.total_seconds()
@@ -129,6 +132,8 @@ def _candidate(stage: StageName, result: StageResult) -> str | None:
 
 
 def _measurements(context: AttemptContext, result: StageResult) -> tuple[Measurement, ...]:
+    if context.run.injected:
+        return ()  # what a damaged copy measures is nobody's baseline
     now = context.services.clock()
     numbers = {"elapsed_seconds": result.elapsed_seconds, **result.metrics}
     return tuple(

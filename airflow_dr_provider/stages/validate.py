@@ -10,10 +10,12 @@ import psycopg
 from airflow_dr_provider.checks.base import CheckContext, HeartbeatPlace, SmokeTest
 from airflow_dr_provider.checks.fingerprint import capture
 from airflow_dr_provider.checks.gate import run_checks
+from airflow_dr_provider.domain.fault_list import Moment
 from airflow_dr_provider.domain.profiles import PROFILES
 from airflow_dr_provider.domain.reports import FileReport, Recovery, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict, combine
 from airflow_dr_provider.errors import SandboxError
+from airflow_dr_provider.stages.injection import strike
 from airflow_dr_provider.stages.production import LAST_GOOD_RUN, keep, kept_reference, probes
 from airflow_dr_provider.stages.warm import databases
 
@@ -30,6 +32,7 @@ async def run(context: AttemptContext) -> StageResult:
             code="SANDBOX_LOST",
         )
     names = await databases(context, handle)
+    await strike(context, Moment.IN_GATE)
     skipped = set(context.tier.exclude_checks)
     profile = tuple(name for name in PROFILES[context.tier.profile] if name not in skipped)
     checks = await run_checks(profile, _check_context(context, handle, names))
@@ -39,7 +42,7 @@ async def run(context: AttemptContext) -> StageResult:
         raise SandboxError(
             f"The restored server of {context.rung.tier} ended while it was checked: {words}", code="SERVER_DIED"
         )
-    if verdict is Verdict.PASSED:
+    if verdict is Verdict.PASSED and not context.run.injected:
         await _keep_reference(context, handle, names)
     worst = _worst(checks, verdict)
     return StageResult(
