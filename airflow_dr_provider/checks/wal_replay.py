@@ -138,7 +138,7 @@ async def _last_fork(context: CheckContext) -> dict[str, Any] | None:
             return None
         try:
             cursor = await connection.execute(
-                "SELECT pg_read_file('pg_wal/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.history', true)"
+                "SELECT pg_read_file('pg_wal/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.history', 0, 1048576, true)"
             )
         except (errors.InsufficientPrivilege, errors.UndefinedFunction):
             return None

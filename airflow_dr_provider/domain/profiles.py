@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CHECK_NAMES = (
+    "health",
     "checksum",
     "wal_replay",
     "archiving_off",
@@ -13,12 +14,14 @@ CHECK_NAMES = (
     "freshness",
     "amcheck",
     "smoke",
+    "query_plans",
+    "synthetic_transaction",
 )
 """In the order in which results are shown."""
 
 PROFILES: dict[str, tuple[str, ...]] = {
     "full": CHECK_NAMES,
     "standard": tuple(name for name in CHECK_NAMES if name != "amcheck"),
-    "light": ("checksum", "wal_replay", "archiving_off", "isolation", "freshness", "smoke"),
+    "light": ("health", "checksum", "wal_replay", "archiving_off", "isolation", "freshness", "smoke"),
 }
 """``standard`` leaves out what reads every page; ``light`` what needs a reference, too."""

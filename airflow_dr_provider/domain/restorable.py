@@ -7,8 +7,9 @@ from datetime import datetime
 
 from airflow_dr_provider.domain.catalog import Backup, Catalog, SegmentRange
 from airflow_dr_provider.domain.continuity import Continuity, Reach
-from airflow_dr_provider.domain.eligibility import Ineligibility, Reasons, SelectionInputs, cluster_of, ineligibility
+from airflow_dr_provider.domain.eligibility import Ineligibility, Reasons, SelectionInputs, ineligibility
 from airflow_dr_provider.domain.lsn import Lsn
+from airflow_dr_provider.domain.soundness import cluster_of
 from airflow_dr_provider.domain.target import RecoveryTarget, ResolvedTarget
 from airflow_dr_provider.domain.value import Value
 

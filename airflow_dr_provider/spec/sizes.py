@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 LARGEST = 1 << 60
 _UNITS = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
-_TEXT = re.compile(r"(\d{1,18})(TiB|GiB|MiB|KiB|B)", re.ASCII)
-PATTERN = r"^\d{1,18}(TiB|GiB|MiB|KiB|B)$"
+_TEXT = re.compile(r"(\d{1,19})(TiB|GiB|MiB|KiB|B)", re.ASCII)
+PATTERN = r"^\d{1,19}(TiB|GiB|MiB|KiB|B)$"
 
 
 def parse_size(value: Any) -> int:

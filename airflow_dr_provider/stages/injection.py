@@ -12,6 +12,7 @@ from airflow_dr_provider.domain.injection import Injection
 from airflow_dr_provider.domain.verdicts import StageName
 from airflow_dr_provider.errors import SandboxError
 from airflow_dr_provider.faults.base import Victim, deed, refused
+from airflow_dr_provider.stages.databases import databases as databases_of
 from airflow_dr_provider.stages.services import Progress
 
 if TYPE_CHECKING:
@@ -100,9 +101,7 @@ async def _victim(context: AttemptContext, moment: Moment) -> Victim | None:
         return await context.sandbox.connect(handle, database)
 
     async def databases() -> tuple[str, ...]:
-        from airflow_dr_provider.stages.warm import databases
-
-        return await databases(context, handle)
+        return await databases_of(context, handle)
 
     async def server() -> int | None:
         return (await context.sandbox.vitals(handle)).server

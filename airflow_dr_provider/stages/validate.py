@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,13 +12,14 @@ from airflow_dr_provider.checks.base import CheckContext, HeartbeatPlace, SmokeT
 from airflow_dr_provider.checks.fingerprint import capture
 from airflow_dr_provider.checks.gate import run_checks
 from airflow_dr_provider.domain.fault_list import Moment
-from airflow_dr_provider.domain.profiles import PROFILES
 from airflow_dr_provider.domain.reports import FileReport, Recovery, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict, combine
 from airflow_dr_provider.errors import SandboxError
+from airflow_dr_provider.stages.databases import databases
 from airflow_dr_provider.stages.injection import strike
 from airflow_dr_provider.stages.production import LAST_GOOD_RUN, keep, kept_reference, probes
-from airflow_dr_provider.stages.warm import databases
+from airflow_dr_provider.stages.query_baselines import keep_baselines, kept_baselines
+from airflow_dr_provider.stages.routing import default_database, routed_checks, routed_smoke, watched_queries
 
 if TYPE_CHECKING:
     from airflow_dr_provider.stages.context import AttemptContext
@@ -33,9 +35,9 @@ async def run(context: AttemptContext) -> StageResult:
         )
     names = await databases(context, handle)
     await strike(context, Moment.IN_GATE)
-    skipped = set(context.tier.exclude_checks)
-    profile = tuple(name for name in PROFILES[context.tier.profile] if name not in skipped)
-    checks = await run_checks(profile, _check_context(context, handle, names))
+    begun = time.monotonic()
+    checks = await run_checks(routed_checks(context), _check_context(context, handle, names))
+    gate_seconds = time.monotonic() - begun
     verdict = combine(checks)
     if verdict is not Verdict.PASSED and not await context.sandbox.alive(handle):
         words = await context.sandbox.log_tail(handle, 3)
@@ -44,13 +46,17 @@ async def run(context: AttemptContext) -> StageResult:
         )
     if verdict is Verdict.PASSED and not context.run.injected:
         await _keep_reference(context, handle, names)
+        keep_baselines(context, checks)
     worst = _worst(checks, verdict)
     return StageResult(
         stage=StageName.VALIDATE,
         verdict=verdict,
         signature=None if verdict is Verdict.PASSED else (worst.signature if worst else "NO_DATA_CHECK"),
         detail=_summary(checks, worst),
-        metrics={name: value for check in checks for name, value in check.measurements.items()},
+        metrics={
+            "gate_seconds": gate_seconds,
+            **{name: value for check in checks for name, value in check.measurements.items()},
+        },
         checks=checks,
     )
 
@@ -64,7 +70,7 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
     async def connect(database: str, role: Literal["admin", "smoke"]) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         return await context.sandbox.connect(handle, database, role=role)
 
-    default = context.inputs.database or _only(names)
+    default = default_database(context, names)
     return CheckContext(
         coordinate=context.coordinate(),
         recovery=Recovery.model_validate(restored.facts["recovery"]),
@@ -84,9 +90,12 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
                 sql=test.sql,
                 database=test.database or default,
                 timeout_seconds=test.timeout.total_seconds(),
+                expect=test.expect,
             )
-            for test in context.spec.smoke
+            for test in routed_smoke(context)
         ),
+        queries=watched_queries(context, default),
+        query_baselines=kept_baselines(context),
         moment=context.inputs.moment,
         rpo_seconds=context.rpo_seconds,
         row_drop_percent=context.spec.row_drop,
@@ -96,19 +105,12 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
     )
 
 
-def _only(names: tuple[str, ...]) -> str:
-    """Where smoke tests run when nobody says: the one database beside ``postgres``, else ``postgres``."""
-    others = [name for name in names if name != "postgres"]
-    return others[0] if len(others) == 1 else "postgres"
-
-
 def _worst(checks: tuple[CheckResult, ...], verdict: Verdict) -> CheckResult | None:
-    """The check that speaks for the gate: the first whose verdict is the gate's own."""
+    """The check that speaks for the gate: the first whose verdict is the gate's own, before those that only followed it."""
     if verdict is Verdict.PASSED:
         return None
-    return next((check for check in checks if check.verdict is verdict and check.required), None) or next(
-        (check for check in checks if check.verdict is verdict and verdict is Verdict.FAILED), None
-    )
+    counted = [check for check in checks if check.verdict is verdict and (check.required or verdict is Verdict.FAILED)]
+    return min(counted, key=lambda check: (check.signature == "CHECK_NOT_RUN", not check.required), default=None)
 
 
 def _summary(checks: tuple[CheckResult, ...], worst: CheckResult | None) -> str:

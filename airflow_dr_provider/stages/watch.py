@@ -8,18 +8,18 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from airflow_dr_provider.domain.catalog import Catalog, SegmentRange
+from airflow_dr_provider.domain.catalog import Catalog
 from airflow_dr_provider.domain.continuity import Continuity, latest_timeline, whole_path
 from airflow_dr_provider.domain.dead_man import CLOCKS, PROOFS, KnownRun
 from airflow_dr_provider.domain.restorable import Restorable, Standing, furthest, last_segments, standings
-from airflow_dr_provider.domain.wal import parse_segment
 from airflow_dr_provider.domain.watch import Unread, WatchMemory, WatchReport, watch
 from airflow_dr_provider.domain.watch_scan import CatalogScan, CatalogSeen
 from airflow_dr_provider.errors import DrillError, StateError
 from airflow_dr_provider.repositories.base import Repository
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.schedule import times_before
-from airflow_dr_provider.stages.open_run import repository_of
+from airflow_dr_provider.stages.damage import with_known_damage
+from airflow_dr_provider.stages.open_run import acknowledgements, repository_of
 from airflow_dr_provider.stages.services import Services
 from airflow_dr_provider.state.scans import Scan, Scans
 from airflow_dr_provider.state.tables import canonical
@@ -76,7 +76,7 @@ async def _look(services: Services, spec: DrillSpec, before: WatchMemory | None)
 
 async def _read(services: Services, spec: DrillSpec, seen: CatalogSeen | None, moment: datetime) -> CatalogScan:
     adapter = repository_of(spec)
-    catalog = await adapter.catalog()
+    catalog = with_known_damage(await adapter.catalog(), services.store)
     timeline = latest_timeline(catalog)
     found = standings(
         catalog,
@@ -98,7 +98,9 @@ async def _read(services: Services, spec: DrillSpec, seen: CatalogSeen | None, m
         timeline=timeline,
         standings=found,
         restorable=restorable,
-        acknowledged=_acknowledged(spec, catalog.archive.segment_size),
+        acknowledged=tuple(
+            part for known in acknowledgements(spec) if (part := known.segments(catalog.archive.segment_size)) is not None
+        ),
         rpo_seconds=spec.objectives.rpo.total_seconds(),
         lookback_seconds=spec.selection.lookback.total_seconds(),
         heartbeat=spec.source.heartbeat is not None,
@@ -123,16 +125,6 @@ async def _time(adapter: Repository, catalog: Catalog, best: Standing, seen: Cat
     if known is not None and path[0].first * size <= known.lsn <= best.reach.end_lsn and known.timeline == path[0].timeline:
         return known.time, ""
     return None, f"the last {LOOKED_THROUGH} segments of the WAL hold no commit, so the time of its end is unknown"
-
-
-def _acknowledged(spec: DrillSpec, segment_size: int) -> tuple[SegmentRange, ...]:
-    """The segments that the spec says are known to be missing; names that can't exist at this segment size cover nothing."""
-    found: list[SegmentRange] = []
-    for known in spec.selection.acknowledged:
-        first, last = (parse_segment(name, segment_size) for name in (known.first, known.last or known.first))
-        if first is not None and last is not None:
-            found.append(SegmentRange(timeline=first[0], first=first[1], last=last[1]))
-    return tuple(found)
 
 
 # -- the store ---------------------------------------------------------------------------------------------------------

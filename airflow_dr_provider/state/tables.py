@@ -202,3 +202,24 @@ scans = sa.Table(
     sa.Column("repeats", sa.Boolean, nullable=False),
     sa.Index(None, "drill", "at"),
 )
+
+verified = sa.Table(
+    "dr_verified",
+    metadata,
+    sa.Column("repository", sa.String(500), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("stamp", sa.String(250), nullable=False),
+    sa.Column("backup_id", sa.String(250), nullable=False),
+    sa.Column("timeline", sa.BigInteger),
+    sa.Column("segment", sa.BigInteger),
+    sa.Column("checksum", sa.String(250), nullable=False),
+    sa.Column("compared", sa.Boolean, nullable=False),
+    sa.Column("unfinished", sa.Boolean, nullable=False),
+    sa.Column("verified_at", Moment, nullable=False),
+    sa.Column("verified_by", sa.String(500), nullable=False),
+    sa.Column("fault_code", sa.String(64)),
+    sa.Column("fault_detail", sa.Text),
+    sa.Index(None, "repository", "verified_at"),
+    sa.Index("ix_dr_verified_faults", "repository", "fault_code"),
+)

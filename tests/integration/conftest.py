@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from airflow_dr_provider.demo.production import DemoProduction
+from tests.integration.repositories.pgbackrest_lab import posix_stanza, s3_stanza, stanza_copy
 from tests.support.drills import Bench, Repository, copy_repository, remove
+
+__all__ = ["posix_stanza", "s3_stanza", "stanza_copy"]
 
 
 @pytest.fixture(scope="session")

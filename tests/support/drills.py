@@ -113,6 +113,14 @@ class Bench:
         document["stderr"] = done.stderr
         return document
 
+    def plan(self, *arguments: str, as_of: datetime | None = None) -> dict[str, Any]:
+        """``airflow-dr plan --json``; its document with the exit code in it."""
+        moment = as_of or self.disaster
+        done = self.call("plan", str(self.spec), "--json", "--as-of", moment.isoformat(), *arguments)
+        assert "Traceback" not in done.stderr, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return {**document, "exit_code": done.returncode}
+
     def store(self) -> Store:
         return Store.open(self.state)
 
