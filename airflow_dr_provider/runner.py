@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from airflow_dr_provider.domain.chain import Move
+from airflow_dr_provider.domain.injection import parse_injections
 from airflow_dr_provider.domain.verdicts import StageName, Verdict
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.spec.loader import spec_digest
@@ -30,23 +32,34 @@ async def run_drill(
     new: bool = False,
     wait: bool = False,
     trigger: str = "runner",
+    inject: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Walk a drill's chain to its end, or go on with the unfinished run whose process is dead.
 
     :param as_of: the moment of the disaster, when it isn't now.
     :param new: don't go on with an unfinished run; clean it up and begin another.
     :param wait: wait for a run of this drill that is under way, instead of refusing.
+    :param inject: faults to inject into the run's own copy, ``FAULT`` or ``FAULT@TIER``.
     :return: the record.
+    :raises SpecError: ``INJECTION_REFUSED`` for a fault or a tier that isn't known.
     :raises StateError: ``ALREADY_RUNNING``, or the state store can't be used.
     :raises RunInterruptedError: after SIGTERM, SIGINT or SIGHUP, once everything is cleaned up.
     """
-    return await interruptible(_walk(services, spec, as_of=as_of, new=new, wait=wait, trigger=trigger))
+    return await interruptible(_walk(services, spec, as_of=as_of, new=new, wait=wait, trigger=trigger, inject=inject))
 
 
 async def _walk(
-    services: Services, spec: DrillSpec, *, as_of: datetime | None, new: bool, wait: bool, trigger: str
+    services: Services,
+    spec: DrillSpec,
+    *,
+    as_of: datetime | None,
+    new: bool,
+    wait: bool,
+    trigger: str,
+    inject: Sequence[str],
 ) -> dict[str, Any]:
-    earlier = await _earlier(services, spec, as_of=as_of, new=new, wait=wait)
+    injected = tuple(injection.text for injection in parse_injections(inject, [tier.name for tier in spec.tiers]))
+    earlier = await _earlier(services, spec, as_of=as_of, new=new, wait=wait, injected=injected)
     now = services.clock()
     drill = await _interruptible(
         services,
@@ -57,6 +70,7 @@ async def _walk(
             owner=this_process(),
             trigger=earlier.trigger if earlier else trigger,
             as_of=earlier.as_of if earlier else as_of,
+            inject=injected,
         ),
         spec,
     )
@@ -98,7 +112,9 @@ async def _attempt(drill: Drill, rung: int) -> None:
     await drill.perform(rung, StageName.TEARDOWN)
 
 
-async def _earlier(services: Services, spec: DrillSpec, *, as_of: datetime | None, new: bool, wait: bool) -> Run | None:
+async def _earlier(
+    services: Services, spec: DrillSpec, *, as_of: datetime | None, new: bool, wait: bool, injected: tuple[str, ...]
+) -> Run | None:
     """The unfinished run to go on with, if there is one; those that can't be gone on with are cleaned up and closed.
 
     A run that is under way is left alone: opening another is then refused by the store, unless the spec allows overlap.
@@ -110,7 +126,7 @@ async def _earlier(services: Services, spec: DrillSpec, *, as_of: datetime | Non
                 alive = True
                 continue
             same = run.owner.kind == "runner" and run.spec_digest == spec_digest(spec) and as_of in (None, run.as_of)
-            if new or not same:
+            if new or not same or run.injected != injected:
                 await abandon(services, run, "INTERRUPTED", "its process ended without closing it; another run began")
                 continue
             services.progress(Progress(run_id=run.id, place="start", message=f"going on with {run.id}, whose process is dead"))

@@ -24,6 +24,7 @@ COMMANDS = {
     "runs": ("airflow_dr_provider.cli.show:runs", "List the latest runs."),
     "show": ("airflow_dr_provider.cli.show:show", "Show a run's record."),
     "watch": ("airflow_dr_provider.cli.watch:watch", "Say what is wrong with backups before anybody needs them."),
+    "inject": ("airflow_dr_provider.cli.inject:inject", "List the faults that a run can inject into its own copy."),
     "manifest": ("airflow_dr_provider.cli.manifest:manifest", "Print where a run's restored server is."),
     "signatures": ("airflow_dr_provider.cli.signatures:signatures", "List the failures seen, and since when."),
     "reap": ("airflow_dr_provider.cli.reap:reap", "Remove what outlived its lease or its run."),

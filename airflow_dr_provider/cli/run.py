@@ -40,6 +40,7 @@ def parse_moment(text: str) -> datetime:
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Write the record to this file too.")
 @click.option("--new", is_flag=True, help="Don't go on with an unfinished run whose process is dead; clean it up.")
 @click.option("--wait", is_flag=True, help="Wait for a run of this drill that is under way.")
+@click.option("--inject", multiple=True, metavar="FAULT[@TIER]", help="Drill the drill: damage its own copy; repeatable.")
 def run(
     spec: Path,
     as_of: str | None,
@@ -49,15 +50,27 @@ def run(
     record: Path | None,
     new: bool,
     wait: bool,
+    inject: tuple[str, ...],
 ) -> None:
     r"""Walk the chain of the drill in SPEC.
 
     \b
     Exit codes: 0 RECOVERED, 3 RECOVERED_DEGRADED, 1 MANUAL_TRIAGE,
     2 COULD_NOT_VERIFY, 4 CLEANUP_FAILED, 128 + signal when interrupted.
+    With --inject also 2 when the drill did not do what was expected of it.
     """
     try:
-        document = _run(spec, as_of=as_of, quiet=as_json, state=state, workdir=workdir, record=record, new=new, wait=wait)
+        document = _run(
+            spec,
+            as_of=as_of,
+            quiet=as_json,
+            state=state,
+            workdir=workdir,
+            record=record,
+            new=new,
+            wait=wait,
+            inject=inject,
+        )
     except DrillError as error:
         code = 128 + error.signal_number if isinstance(error, RunInterruptedError) else int(ExitCode.COULD_NOT_VERIFY)
         if as_json:
@@ -90,6 +103,7 @@ def _run(
     record: Path | None,
     new: bool,
     wait: bool,
+    inject: tuple[str, ...],
 ) -> dict[str, Any]:
     from airflow_dr_provider.cli.services import opened_services
     from airflow_dr_provider.cli.summary import progress_line, summary_lines
@@ -109,7 +123,7 @@ def _run(
 
     click.echo(f"  drill {spec.drill}: {' → '.join(tier.name for tier in spec.tiers)} → manual triage", err=quiet)
     with opened_services(state, workdir, progress=show) as services:
-        document = asyncio.run(run_drill(services, spec, as_of=moment, new=new, wait=wait))
+        document = asyncio.run(run_drill(services, spec, as_of=moment, new=new, wait=wait, inject=inject))
         place = services.store.url_without_password
     if record is not None:
         _write(record, document)

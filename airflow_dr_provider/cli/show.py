@@ -18,7 +18,8 @@ def runs(drill: str | None, state: str | None, limit: int) -> None:
 
     with opened_services(state, None) as services:
         for run in services.store.runs(drill, limit=limit):
-            click.echo(f"{run.opened_at:%Y-%m-%d %H:%M:%S}  {run.outcome or 'under way':<20} {run.drill:<20} {run.id}")
+            drilled = f"  drill of the drill: {', '.join(run.injected)}" if run.injected else ""
+            click.echo(f"{run.opened_at:%Y-%m-%d %H:%M:%S}  {run.outcome or 'under way':<20} {run.drill:<20} {run.id}{drilled}")
 
 
 @click.command()

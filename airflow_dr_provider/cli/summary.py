@@ -56,6 +56,8 @@ def summary_lines(record: dict[str, Any], *, record_place: str = "") -> list[str
                 f"  refused    {attempt['candidate'] or 'no backup'} on {attempt['tier']}: "
                 f"{attempt['signature']}: {attempt['detail']}"
             )
+    for injected in record.get("injected", []):
+        lines.append(f"  INJECTED   {injected['fault']} on {injected['tier']}: {injected.get('detail', 'no report')}")
     lines += [f"  finding    {finding['subject']}: {finding['detail']}" for finding in record.get("findings", [])]
     lines += [f"  LEFT OVER  {left}" for left in record.get("leftovers", [])]
     if record_place:

@@ -19,12 +19,16 @@ _PROVED = (Outcome.RECOVERED.value, Outcome.RECOVERED_DEGRADED.value)
 
 
 class KnownRun(Value):
-    """A run of the drill, as far as the switch needs it."""
+    """A run of the drill, as far as the switch needs it.
+
+    :param injected: the faults that it was told to inject. Such a run may be in the way of others; it is none that was due.
+    """
 
     id: str
     opened_at: datetime
     closed_at: datetime | None = None
     outcome: str | None = None
+    injected: tuple[str, ...] = ()
 
 
 class Duty(Value):
@@ -61,12 +65,13 @@ def debts(duty: Duty, runs: Sequence[KnownRun], moment: datetime) -> Iterator[De
         return
     # A run under way is why no other could begin, until it is stuck; and it has proved nothing yet.
     waiting = min((run.opened_at for run in runs if run.closed_at is None and run not in stuck), default=None)
-    if waiting is None and not any(_since(run, due[0]) for run in runs):
-        yield Debt("DRILL_MISSED", _missed(due, runs))
+    counted = [run for run in runs if not run.injected]
+    if waiting is None and not any(_since(run, due[0]) for run in counted):
+        yield Debt("DRILL_MISSED", _missed(due, counted))
         return
     over = [time for time in due if waiting is None or time < waiting - CLOCKS][:PROOFS]
     if len(over) == PROOFS:
-        ended = [run for run in runs if run.closed_at is not None and _since(run, over[-1])]
+        ended = [run for run in counted if run.closed_at is not None and _since(run, over[-1])]
         if ended and not any(run.outcome in _PROVED for run in ended):
             yield Debt("DRILL_UNPROVED", f"of {len(ended)} runs since {_text(over[-1])} none proved a recovery")
 

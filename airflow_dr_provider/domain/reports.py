@@ -96,6 +96,23 @@ class Recovery(Value):
     log_tail: str = ""
 
 
+class Vitals(Value):
+    """Signs of life of a sandbox; None for what its environment can't tell.
+
+    :param server: the server's process on this machine, None when it doesn't run (or runs on another).
+    :param answers: whether the server answered; None when there is none.
+    :param disk_free: bytes that the disk under the data directory has left.
+    :param memory_free: bytes that the machine, or the control group, has left.
+    :param memory_used: bytes that the sandbox's processes hold for themselves.
+    """
+
+    server: int | None = None
+    answers: bool | None = None
+    disk_free: int | None = None
+    memory_free: int | None = None
+    memory_used: int | None = None
+
+
 class Probe(Value):
     """An address that must not be reachable from inside.
 

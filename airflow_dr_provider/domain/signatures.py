@@ -85,6 +85,7 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("TARGET_IN_FUTURE", _MANUAL, _MEDIUM, Domain.TARGET, "the recovery target lies in the future"),
     ("NO_CANDIDATE", _MANUAL, _CRITICAL, Domain.TARGET, "no backup is eligible for this tier"),
     ("RPO_EXCEEDED", _FATAL, _HIGH, Domain.OBJECTIVE, "more data would be lost than the RPO allows"),
+    ("BUDGET_EXHAUSTED", _FATAL, _HIGH, Domain.OBJECTIVE, "what is left of the tolerable downtime is too short for the tier"),
     ("RTO_EXCEEDED", _MANUAL, _MEDIUM, Domain.OBJECTIVE, "recovery took longer than the RTO allows"),
     # What the watch finds before anybody needs the backup.
     ("NOT_RESTORABLE", _MANUAL, _CRITICAL, Domain.TARGET, "no backup of the repository can be used as it is now"),
@@ -120,6 +121,8 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("NO_PAGE_CHECKSUMS", _MANUAL, _LOW, Domain.CONFIGURATION, "the cluster was made without page checksums"),
     ("NO_DATA_CHECK", _MANUAL, _HIGH, Domain.CONFIGURATION, "no check that looks at data could run"),
     # The environment.
+    ("DISK_LOW", _FATAL, _HIGH, Domain.ENVIRONMENT, "the sandbox's disk has less room left than the limit"),
+    ("MEMORY_LOW", _FATAL, _HIGH, Domain.ENVIRONMENT, "the machine has less memory left than the limit"),
     ("STAGE_TIMEOUT", _FATAL, _HIGH, Domain.ENVIRONMENT, "the tier's time was over before the stage was"),
     ("CHECK_TIMEOUT", _FATAL, _MEDIUM, Domain.ENVIRONMENT, "a check did not end within its time"),
     ("CHECK_BROKEN", _MANUAL, _MEDIUM, Domain.ENVIRONMENT, "a check raised an error of its own"),
@@ -156,6 +159,7 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("STATE_UNREACHABLE", _MANUAL, _HIGH, Domain.CONFIGURATION, "the state store can't be used"),
     ("STATE_INTERRUPTED", _SELF, _MEDIUM, Domain.CONFIGURATION, "the state store went away or was locked for too long"),
     ("ALREADY_RUNNING", _MANUAL, _LOW, Domain.CONFIGURATION, "another run of this drill is under way"),
+    ("INJECTION_REFUSED", _MANUAL, _LOW, Domain.CONFIGURATION, "a fault that was to be injected could or must not be"),
     ("INTERRUPTED", _MANUAL, _LOW, Domain.CONFIGURATION, "a person or the system ended the run"),
     ("STAGE_BROKEN", _MANUAL, _HIGH, Domain.ENVIRONMENT, "a stage raised an error that nobody foresaw"),
 )

@@ -27,6 +27,7 @@ def build_record(
     exit_code: int,
     reasons: tuple[str, ...],
     leftovers: tuple[str, ...],
+    injected: tuple[dict[str, Any], ...] = (),
     rto_seconds: float | None,
     closed_at: datetime,
 ) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def build_record(
         "transitions": [_move(entry) for entry in log if "/" not in entry.source],
         "log": [{"number": entry.number, **_move(entry), "digest": entry.digest} for entry in log],
         "leftovers": list(leftovers),
+        "injected": list(injected),
         "spec": {"digest": run.spec_digest, "snapshot": run.spec},
     }
 

@@ -16,6 +16,8 @@ from airflow.providers.standard.operators.python import BranchPythonOperator
 from airflow.sdk import DAG, Label, Param, TaskGroup, TriggerRule
 
 from airflow_dr_provider.domain.chain import Rung, unroll
+from airflow_dr_provider.domain.fault_list import FAULTS
+from airflow_dr_provider.domain.injection import NONE
 from airflow_dr_provider.factory.document import dag_document
 from airflow_dr_provider.factory.routing import route, route_start
 from airflow_dr_provider.operators.drill import (
@@ -36,6 +38,8 @@ BACKSTOP = timedelta(minutes=10)
 """By how much Airflow's own limit on a task lies above the tier's, which the stage keeps by itself and in order."""
 OUTSIDE = ("start", "route_start", "triage", "answer", "report", "verdict")
 """Tasks that belong to no attempt."""
+DRILL_OF_THE_DRILL = "Drill of the drill"
+"""The section of the form that has faults to inject."""
 ANSWERS = ("Declare an incident", "Accept the risk", "No answer")
 
 
@@ -53,7 +57,7 @@ def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_argumen
         catchup=False,
         max_active_runs=16 if spec.overlap else 1,
         tags=sorted({"dr", *spec.tags}),
-        params=_params(),
+        params=_params(spec),
         default_args={"owner": "dr", **LOST_WORKER},
         **dag_arguments,
     ) as dag:
@@ -77,7 +81,8 @@ def group_names(rungs: Sequence[Rung]) -> tuple[str, ...]:
     return tuple(names[rung.index] for rung in rungs)
 
 
-def _params() -> dict[str, Param]:
+def _params(spec: DrillSpec) -> dict[str, Param]:
+    tiers = [tier.name for tier in spec.tiers]
     return {
         "as_of": Param(
             None,
@@ -94,6 +99,21 @@ def _params() -> dict[str, Param]:
             title="Reason",
             description_md="Why this drill is run by hand.",
             section="Record",
+        ),
+        "inject": Param(
+            NONE,
+            enum=[NONE, *FAULTS],
+            values_display={name: f"{name}: {fault.meaning}" for name, fault in FAULTS.items()},
+            title="Fault",
+            description_md="Damages the drill's own copy, to see that the drill notices. The run then proves nothing else.",
+            section=DRILL_OF_THE_DRILL,
+        ),
+        "inject_tier": Param(
+            tiers[0],
+            enum=tiers,
+            title="Tier",
+            description_md="The tier whose first attempt the fault strikes.",
+            section=DRILL_OF_THE_DRILL,
         ),
     }
 

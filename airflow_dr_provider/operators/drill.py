@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_dr_provider.domain.chain import Outcome
+from airflow_dr_provider.domain.injection import NONE
 from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.hooks.drill import judged
 from airflow_dr_provider.hooks.exceptions import DrillFailedError
@@ -24,15 +25,24 @@ class StartDrillOperator(DrillOperator):
 
     :param spec: the drill.
     :param as_of: the moment of the disaster, ISO 8601 with an offset; now when empty. (templated)
+    :param inject: a fault to inject into the run's own copy, ``FAULT@TIER``; ``none`` or empty for none. (templated)
     """
 
-    template_fields: Sequence[str] = ("drill_run_id", "as_of")
+    template_fields: Sequence[str] = ("drill_run_id", "as_of", "inject")
     ui_color = "#f7f7f7"
 
-    def __init__(self, *, spec: DrillSpec, as_of: str = "{{ params.as_of or '' }}", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        spec: DrillSpec,
+        as_of: str = "{{ params.as_of or '' }}",
+        inject: str = "{{ params.inject or '' }}@{{ params.inject_tier or '' }}",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
         self.as_of = as_of
+        self.inject = inject
 
     def execute(self, context: Any) -> str:
         """Open, or find open; the run's id in the state store goes to XCom."""
@@ -51,10 +61,16 @@ class StartDrillOperator(DrillOperator):
                     owner=airflow_run(dag_id, run.run_id),
                     trigger=f"airflow:{getattr(run.run_type, 'value', run.run_type)}",
                     as_of=_moment(self.as_of),
+                    inject=_faults(self.inject),
                 )
             )
             self.log.info("run %s: %s", drill.run.id, drill.inputs.target or drill.inputs.stop)
         return self.drill_run_id
+
+
+def _faults(text: str) -> tuple[str, ...]:
+    fault = text.partition("@")[0].strip()
+    return () if fault in ("", NONE) else (text.strip().rstrip("@"),)
 
 
 def _moment(text: str) -> datetime | None:
@@ -119,7 +135,10 @@ class DrillVerdictOperator(DrillOperator):
         """
         with self.hook().drill(self.drill_run_id) as drill:
             record = self.run(drill.close())
-        if record["outcome"] not in RECOVERED or record["leftovers"]:
-            why = record.get("error", {}).get("message") or "; ".join((*record.get("reasons", ()), *record["leftovers"]))
+        injected = [f"{entry['fault']}: {entry['detail']}" for entry in record["injected"] if not entry.get("as_expected")]
+        if record["outcome"] not in RECOVERED or record["leftovers"] or injected:
+            why = record.get("error", {}).get("message") or "; ".join(
+                (*record.get("reasons", ()), *record["leftovers"], *injected)
+            )
             raise DrillFailedError(f"{record['outcome']} (exit code {record['exit_code']}): {why}")
         return str(record["outcome"])

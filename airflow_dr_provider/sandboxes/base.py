@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import psycopg
 
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
-from airflow_dr_provider.domain.reports import Endpoint, IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle
+from airflow_dr_provider.domain.reports import Endpoint, IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle, Vitals
 
 
 class Sandbox(Protocol):
@@ -73,6 +73,13 @@ class Sandbox(Protocol):
 
     async def alive(self, handle: SandboxHandle) -> bool:
         """Whether the server still runs."""
+        ...
+
+    async def vitals(self, handle: SandboxHandle) -> Vitals:
+        """Look whether the server runs and answers, and what is left for it. Cheap: it is asked every second or so.
+
+        :raises SandboxError: ``SANDBOX_LOST`` when what lies there isn't this sandbox.
+        """
         ...
 
     async def probe(self, handle: SandboxHandle, probes: Sequence[Probe]) -> tuple[ProbeResult, ...]:

@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 import psycopg
 
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
-from airflow_dr_provider.domain.reports import Endpoint, IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle
+from airflow_dr_provider.domain.reports import Endpoint, IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle, Vitals
 from airflow_dr_provider.errors import ConfigurationError, SandboxError
 from airflow_dr_provider.postgresql.account import Account, can_reach, unprivileged_account
 from airflow_dr_provider.postgresql.programs import Programs, find_programs, programs_in
-from airflow_dr_provider.sandboxes import client, credentials, probes, recovering, server
+from airflow_dr_provider.sandboxes import client, credentials, mounts, probes, recovering, server
 from airflow_dr_provider.sandboxes.installation import shown, usable
 from airflow_dr_provider.sandboxes.isolation import Enclosure, Way, furnish, strongest
 from airflow_dr_provider.sandboxes.place import Place
@@ -23,6 +23,7 @@ from airflow_dr_provider.sandboxes.processes import ENVIRONMENT, belonging, end_
 from airflow_dr_provider.sandboxes.room import require_room
 from airflow_dr_provider.sandboxes.settings import PORT
 from airflow_dr_provider.sandboxes.settling import settled
+from airflow_dr_provider.sandboxes.vitals import vitals
 
 KIND = "process"
 
@@ -111,6 +112,7 @@ class ProcessSandbox:
             "programs": notes["programs"],
             "account": notes["account"],
             "workdir_made": place.workdir_made,
+            "lock": str(place.lock),
         }
         return handle.model_copy(update={"details": details})
 
@@ -170,6 +172,13 @@ class ProcessSandbox:
     async def alive(self, handle: SandboxHandle) -> bool:
         """Whether the server still runs: that very process, not another one that got its id."""
         return await settled(server.find, self._place(handle)) is not None
+
+    async def vitals(self, handle: SandboxHandle) -> Vitals:
+        """Look whether the server runs and answers, and what is left for it.
+
+        :raises SandboxError: ``SANDBOX_LOST`` when what lies there isn't this sandbox.
+        """
+        return await vitals(self._present(handle)[0])
 
     async def log_tail(self, handle: SandboxHandle, lines: int = 40) -> str:
         """The end of the server's log, the sandbox's passwords taken out; "" when there is none."""
@@ -260,12 +269,13 @@ class ProcessSandbox:
             left.append(f"a server of {place.root} that can't be seen from here, say in another container")
         if left:
             return tuple(left)
+        await settled(mounts.unmount, place.root)
         try:
             await settled(place.remove)
         except OSError as error:
             left.append(f"{error.filename or place.root}: {error.strerror}")
         left += [f"process {running.pid} ({running.command})" for running in await settled(belonging, place.root)]
-        left += [f"mount at {point}" for point in _mounts(place.root)]
+        left += [f"mount at {point}" for point in mounts.within(place.root)]
         if place.exists and not left:
             left.append(f"directory {place.root}")
         return tuple(left)
@@ -287,9 +297,3 @@ def _withdraw(place: Place) -> None:
 
 def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not folder.is_symlink() and not os.listdir(folder)
-
-
-def _mounts(root: Path) -> list[str]:
-    """Mounts in sight that lie in a directory; the sandbox's own live in namespaces that end with its processes."""
-    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return [point for point in points if point == str(root) or point.startswith(f"{root}/")]

@@ -26,6 +26,7 @@ from airflow_dr_provider.spec.durations import Duration
 from airflow_dr_provider.spec.gate import Query, Smoke, TierChecks, known_checks
 from airflow_dr_provider.spec.repository import RepositorySpec
 from airflow_dr_provider.spec.sandbox import SandboxSpec
+from airflow_dr_provider.spec.sizes import Size
 from airflow_dr_provider.spec.target import TargetSpec
 
 ConnectionId = Annotated[str, StringConstraints(strict=True, pattern=CONNECTION_ID)]
@@ -141,6 +142,17 @@ class Verification(SpecPart):
     """How many percent of all bytes are read again each time, the longest unread first, to catch rot before that."""
 
 
+class Limits(SpecPart):
+    """What ends an attempt in order, before the machine ends it in none."""
+
+    disk_free: Size = 32 << 20
+    """How much the disk under the sandbox has to have left."""
+    memory_free: Size = 32 << 20
+    """How much memory the machine, or its control group, has to have left."""
+    unreachable: Duration = timedelta(seconds=30)
+    """How long a restored server that runs may answer nobody."""
+
+
 class Tier(SpecPart):
     """One recovery pathway."""
 
@@ -206,6 +218,8 @@ class DrillSpec(SpecPart):
     """The databases that checks cover; every one when left out."""
     smoke: tuple[Smoke, ...] = ()
     """Statements that have to answer true."""
+    limits: Limits = Limits()
+    """What ends an attempt before its time."""
     queries: tuple[Query, ...] = ()
     """Queries whose plans and latency are compared with those of earlier good runs."""
     triage: Triage = Triage()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_dr_provider.domain.chain import Outcome
 from airflow_dr_provider.domain.exit_codes import ExitCode
 from airflow_dr_provider.errors import DrillError
+from airflow_dr_provider.stages.injection import injections
 from airflow_dr_provider.stages.release import release
 from airflow_dr_provider.stages.services import Services
 from airflow_dr_provider.state.records import Run
@@ -39,6 +40,10 @@ async def abandon(services: Services, run: Run, signature: str, detail: str) -> 
         "exit_code": int(code),
         "error": {"signature": signature, "message": detail},
         "leftovers": left,
+        "injected": [
+            {"fault": injection.fault, "tier": injection.tier, "detail": f"the run was cut off ({signature})"}
+            for injection in injections(run.injected)
+        ],
     }
     services.store.close_run(run.id, outcome=Outcome.COULD_NOT_VERIFY.value, exit_code=int(code), record=record, now=now)
     return tuple(left)

@@ -6,11 +6,13 @@ from typing import Any
 
 from airflow_dr_provider.domain.chain import AttemptHistory, Outcome, Rung, outcome
 from airflow_dr_provider.domain.exit_codes import ExitCode
+from airflow_dr_provider.domain.injection import report
 from airflow_dr_provider.domain.verdicts import StageName, Verdict
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.evidence.record import build_record
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.history import read_history
+from airflow_dr_provider.stages.injection import injections, struck
 from airflow_dr_provider.stages.inputs import RunInputs
 from airflow_dr_provider.stages.release import release
 from airflow_dr_provider.stages.services import Services
@@ -34,6 +36,9 @@ async def close_run(
             rto_met=rto_seconds(inputs, history) <= spec.objectives.rto.total_seconds(),
             short=inputs.bounded_by_hole or _short(history),
         )
+    reports = report(injections(run.injected), rungs, history, struck(services.store, run.id))
+    if any(not entry.as_expected for entry in reports):
+        code = ExitCode.COULD_NOT_VERIFY
     if leftovers:
         code = ExitCode.CLEANUP_FAILED
     record = build_record(
@@ -47,6 +52,7 @@ async def close_run(
         exit_code=int(code),
         reasons=reasons,
         leftovers=leftovers,
+        injected=tuple(entry.model_dump(mode="json") for entry in reports),
         rto_seconds=rto_seconds(inputs, history) if _carried(history) else None,
         closed_at=services.clock(),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +26,10 @@ from airflow_dr_provider.state.records import Attempt, Resource, Run
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptContext:
-    """One attempt, and everything that a stage may ask for. Read from the store by id, whichever process asks."""
+    """One attempt, and everything that a stage may ask for. Read from the store by id, whichever process asks.
+
+    :param held: what an injected fault holds until the stage ends.
+    """
 
     services: Services
     spec: DrillSpec
@@ -34,6 +38,7 @@ class AttemptContext:
     rungs: tuple[Rung, ...]
     rung: Rung
     attempt: Attempt
+    held: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
     def tier(self) -> Tier:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from airflow_dr_provider.domain.chain import START, TRIAGE, Move, Rung, Step, next_step, place, unroll
+from airflow_dr_provider.domain.injection import parse_injections
 from airflow_dr_provider.domain.verdicts import StageName, StageResult
 from airflow_dr_provider.errors import StateError
 from airflow_dr_provider.sandboxes.base import sandbox
@@ -45,12 +47,16 @@ class Drill:
         owner: Owner,
         trigger: str,
         as_of: datetime | None = None,
+        inject: Sequence[str] = (),
     ) -> Drill:
         """Open a run, or go on opening one that was interrupted.
 
         :param as_of: the moment of the disaster, when it isn't now.
+        :param inject: faults to inject into the run's own copy, ``FAULT`` or ``FAULT@TIER``.
+        :raises SpecError: ``INJECTION_REFUSED`` for a fault or a tier that isn't known.
         :raises StateError: ``ALREADY_RUNNING``, or the store can't be used.
         """
+        injected = tuple(injection.text for injection in parse_injections(inject, [tier.name for tier in spec.tiers]))
         run = services.store.open_run(
             run_id=run_id,
             drill=spec.drill,
@@ -61,6 +67,7 @@ class Drill:
             as_of=as_of,
             now=services.clock(),
             overlap=spec.overlap,
+            injected=injected,
         )
         inputs = await open_inputs(services, spec, run)
         drill = cls(services, run, inputs)
@@ -146,7 +153,7 @@ class Drill:
         """Decide where the chain goes after a rung, write it to the log, and quarantine what has to be."""
         history = tuple(attempt for attempt in read_history(self.services.store, self.run.id) if attempt.rung <= rung)
         step = next_step(self.rungs, history)
-        if step.quarantine is not None:
+        if step.quarantine is not None and not self.run.injected:
             self.services.store.quarantine(
                 Quarantined(
                     repository=self.inputs.repository,

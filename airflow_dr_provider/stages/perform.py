@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from importlib import import_module
+from typing import Any
 
 from airflow_dr_provider.domain.chain import place, retry_here
 from airflow_dr_provider.domain.exit_codes import STAGE_EXIT_CODES
@@ -14,10 +15,12 @@ from airflow_dr_provider.domain.signatures import Domain, signature
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.stages.context import AttemptContext
+from airflow_dr_provider.stages.injection import BEFORE, strike
 from airflow_dr_provider.stages.services import Progress
+from airflow_dr_provider.stages.watchdog import out_of_budget, watched
 from airflow_dr_provider.state.records import Measurement
 
-StageFunction = Callable[[AttemptContext], Awaitable[StageResult]]
+StageFunction = Callable[[AttemptContext], Coroutine[Any, Any, StageResult]]
 
 BACKOFF_SECONDS = (0.5, 2.0, 8.0, 30.0)
 """What lies between the tries of a stage; the last one for every further try."""
@@ -82,9 +85,12 @@ async def perform(context: AttemptContext, stage: StageName) -> StageResult:
 
 
 async def _once(context: AttemptContext, stage: StageName, begun: float) -> StageResult:
+    short = out_of_budget(context) if stage is StageName.SELECT else None
+    if short is not None:
+        return _failed(stage, "BUDGET_EXHAUSTED", short)
     try:
-        async with asyncio.timeout(_remaining(context, stage, begun)):
-            return await stage_function(stage)(context)
+        async with context.held, asyncio.timeout(_remaining(context, stage, begun)):
+            return await watched(context, stage, _work(context, stage))
     except TimeoutError:
         allowed = context.tier.timeout.total_seconds()
         return _failed(stage, "STAGE_TIMEOUT", f"the tier's {allowed:.0f} s were over during {stage.value}")
@@ -95,6 +101,12 @@ async def _once(context: AttemptContext, stage: StageName, begun: float) -> Stag
         return _failed(stage, code, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except Exception as error:
         return _failed(stage, "STAGE_BROKEN", f"{type(error).__name__}: {error}")
+
+
+async def _work(context: AttemptContext, stage: StageName) -> StageResult:
+    if stage in BEFORE:
+        await strike(context, BEFORE[stage])
+    return await stage_function(stage)(context)
 
 
 def _pass_cancellation() -> None:
@@ -129,6 +141,8 @@ def _candidate(stage: StageName, result: StageResult) -> str | None:
 
 
 def _measurements(context: AttemptContext, result: StageResult) -> tuple[Measurement, ...]:
+    if context.run.injected:
+        return ()  # what a damaged copy measures is nobody's baseline
     now = context.services.clock()
     numbers = {"elapsed_seconds": result.elapsed_seconds, **result.metrics}
     return tuple(

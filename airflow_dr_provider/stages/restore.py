@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from airflow_dr_provider.domain.catalog import Catalog
 from airflow_dr_provider.domain.chain import DAMAGED_BACKUP
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
+from airflow_dr_provider.domain.fault_list import Moment
 from airflow_dr_provider.domain.reports import BackupFault, FileReport, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
+from airflow_dr_provider.stages.injection import strike
 from airflow_dr_provider.stages.routing import make_manifest
 
 if TYPE_CHECKING:
@@ -26,11 +28,14 @@ async def run(context: AttemptContext) -> StageResult:
     files, handle, files_seconds = await _files(context, catalog, coordinate, handle)
     if files.faults:
         return _refused(files, coordinate)
+    await strike(context, Moment.FILES_RESTORED)
     wal, handle, wal_seconds = await _wal(context, catalog, coordinate, handle)
     if wal.missing or wal.damaged:
         return _broken_wal(wal)
+    await strike(context, Moment.WAL_FETCHED)
     handle, recovery = await context.sandbox.recover(handle, coordinate)
     context.keep_handle(handle)
+    await strike(context, Moment.SERVER_OPEN)
     return StageResult(
         stage=StageName.RESTORE,
         verdict=Verdict.PASSED,

@@ -11,10 +11,12 @@ import psycopg
 from airflow_dr_provider.checks.base import CheckContext, HeartbeatPlace, SmokeTest
 from airflow_dr_provider.checks.fingerprint import capture
 from airflow_dr_provider.checks.gate import run_checks
+from airflow_dr_provider.domain.fault_list import Moment
 from airflow_dr_provider.domain.reports import FileReport, Recovery, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict, combine
 from airflow_dr_provider.errors import SandboxError
 from airflow_dr_provider.stages.databases import databases
+from airflow_dr_provider.stages.injection import strike
 from airflow_dr_provider.stages.production import LAST_GOOD_RUN, keep, kept_reference, probes
 from airflow_dr_provider.stages.query_baselines import keep_baselines, kept_baselines
 from airflow_dr_provider.stages.routing import default_database, routed_checks, routed_smoke, watched_queries
@@ -32,6 +34,7 @@ async def run(context: AttemptContext) -> StageResult:
             code="SANDBOX_LOST",
         )
     names = await databases(context, handle)
+    await strike(context, Moment.IN_GATE)
     begun = time.monotonic()
     checks = await run_checks(routed_checks(context), _check_context(context, handle, names))
     gate_seconds = time.monotonic() - begun
@@ -41,7 +44,7 @@ async def run(context: AttemptContext) -> StageResult:
         raise SandboxError(
             f"The restored server of {context.rung.tier} ended while it was checked: {words}", code="SERVER_DIED"
         )
-    if verdict is Verdict.PASSED:
+    if verdict is Verdict.PASSED and not context.run.injected:
         await _keep_reference(context, handle, names)
         keep_baselines(context, checks)
     worst = _worst(checks, verdict)

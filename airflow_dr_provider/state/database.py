@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from airflow_dr_provider.errors import StateError
 
 VERSION_TABLE = "dr_alembic_version"
-HEAD = "0003"
+HEAD = "0004"
 _LOCK = 0x6472_6C6C  # any number that nobody else takes an advisory lock on
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
 

@@ -34,6 +34,7 @@ class Run(Value):
 
     :param inputs: what was resolved when the run opened and is kept (recovery target, catalog's identity, reference's id,
         findings): JSON-able; see :mod:`airflow_dr_provider.stages.open_run`.
+    :param injected: faults that it was told to inject, ``fault@tier`` each. With any, it proves nothing about a backup.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Run(Value):
     exit_code: int | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     record: dict[str, Any] | None = None
+    injected: tuple[str, ...] = ()
 
 
 class Attempt(Value):

@@ -49,6 +49,7 @@ class RunSpan(Value):
     opened_at: datetime
     closed_at: datetime | None
     outcome: str | None
+    injected: tuple[str, ...] = ()
 
 
 class Scans:
@@ -93,7 +94,7 @@ class Scans:
         """The drill's unfinished runs, and those that were opened at a time or later; oldest first."""
         unfinished = runs.c.closed_at.is_(None)
         wanted = unfinished if since is None else sa.or_(unfinished, runs.c.opened_at >= since)
-        columns = (runs.c.id, runs.c.opened_at, runs.c.closed_at, runs.c.outcome)
+        columns = (runs.c.id, runs.c.opened_at, runs.c.closed_at, runs.c.outcome, runs.c.injected)
         found = sa.select(*columns).where(runs.c.drill == drill).where(wanted).order_by(runs.c.opened_at, runs.c.id)
         with self._store._reading() as connection:
             return tuple(RunSpan.model_validate(dict(row._mapping)) for row in connection.execute(found))

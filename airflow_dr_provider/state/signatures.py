@@ -17,7 +17,7 @@ def seen_signatures(connection: Connection, drill: str | None) -> tuple[SeenSign
     """Every signature that ended a stage or the opening of a run, the latest first.
 
     The chain's own moves repeat the signature of the stage that caused them and are left out, except the move that ends a
-    run at its start, which has no stage.
+    run at its start, which has no stage; and so is what was injected, which is nobody's failure.
     """
     at_a_stage = sa.or_(transitions.c.source.like("%/%"), transitions.c.source == START)
     found = (
@@ -29,7 +29,7 @@ def seen_signatures(connection: Connection, drill: str | None) -> tuple[SeenSign
             sa.func.max(transitions.c.at, type_=transitions.c.at.type),
         )
         .join(runs, runs.c.id == transitions.c.run_id)
-        .where(transitions.c.signature.is_not(None), at_a_stage)
+        .where(transitions.c.signature.is_not(None), at_a_stage, runs.c.injected == [])
         .group_by(transitions.c.signature, runs.c.drill)
     )
     if drill is not None:

@@ -94,6 +94,7 @@ class Store:
         as_of: datetime | None,
         now: datetime,
         overlap: bool = False,
+        injected: Sequence[str] = (),
     ) -> Run:
         """Insert a run, unless an unfinished one of this drill is there and *overlap* is False.
 
@@ -118,6 +119,7 @@ class Store:
                     trigger=trigger,
                     opened_at=now,
                     as_of=as_of,
+                    injected=tuple(injected),
                 )
                 alone = None if overlap else drill
                 connection.execute(runs.insert().values(**_row(run), alone=alone))

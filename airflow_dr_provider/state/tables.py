@@ -83,6 +83,8 @@ runs = sa.Table(
     sa.Column("exit_code", sa.Integer),
     sa.Column("inputs", Json, nullable=False),
     sa.Column("record", Json),
+    # Faults that the run was told to inject: with any, it is a drill of the drill and proves nothing.
+    sa.Column("injected", Json, nullable=False, server_default="[]"),
     # Set while a run that must be alone is unfinished: the unique index then refuses a second one, whoever is faster.
     sa.Column("alone", sa.String(64), unique=True),
 )

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.airflow
 
 
 def test_the_form(dag: DAG) -> None:
-    assert list(dag.params) == ["as_of", "reason"]
-    assert dag.params.dump() == {"as_of": None, "reason": None}
+    assert list(dag.params) == ["as_of", "reason", "inject", "inject_tier"]
+    assert dag.params.dump() == {"as_of": None, "reason": None, "inject": "none", "inject_tier": "primary"}
     assert dag.params.get_param("as_of").schema["format"] == "date-time"
     assert all(dag.params.get_param(name).schema["section"] for name in dag.params)
 
@@ -30,6 +30,12 @@ def test_the_form(dag: DAG) -> None:
         ("reason", "quarterly audit", True),
         ("reason", "x" * 501, False),
         ("reason", 7, False),
+        ("inject", "none", True),
+        ("inject", "heap_bytes", True),
+        ("inject", "rm -rf", False),
+        ("inject", None, False),
+        ("inject_tier", "secondary", True),
+        ("inject_tier", "elsewhere", False),
     ],
 )
 def test_values_are_guarded(dag: DAG, name: str, value: object, good: bool) -> None:

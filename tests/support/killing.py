@@ -1,4 +1,4 @@
-"""A runner that kills itself, without a chance to clean up, at a chosen place: ``killing.py SPEC AS_OF STAGE WHEN``.
+"""A runner that kills itself, without a chance to clean up, at a chosen place: ``killing.py SPEC AS_OF STAGE WHEN [FAULT]...``.
 
 WHEN is ``begin`` (the stage has only started), ``done`` (its work is done, its checkpoint not yet written) or ``after`` (the
 checkpoint is written).
@@ -27,7 +27,7 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(spec: str, as_of: str, stage: str, when: str) -> None:
+def main(spec: str, as_of: str, stage: str, when: str, *faults: str) -> None:
     """Run the drill up to the place, and die there."""
     chosen = StageName(stage)
     original = perform.stage_function
@@ -53,7 +53,7 @@ def main(spec: str, as_of: str, stage: str, when: str) -> None:
         workdir=Path(os.environ["AIRFLOW_DR_WORKDIR"]),
         progress=progress,
     )
-    asyncio.run(run_drill(services, load_spec(Path(spec)), as_of=datetime.fromisoformat(as_of)))
+    asyncio.run(run_drill(services, load_spec(Path(spec)), as_of=datetime.fromisoformat(as_of), inject=faults))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,16 @@ def test_clocks_may_differ_a_little(late: timedelta, found: list[str]) -> None:
     assert owed(ran(0, late=late)) == found
 
 
+def test_a_drill_of_the_drill_is_none_that_was_due() -> None:
+    """It pays no debt, it proves nothing; and one that never ends is in the way of the others like any."""
+    drilled = ran(0).model_copy(update={"injected": ("heap_bytes@primary",)})
+    assert owed(drilled) == ["DRILL_MISSED"]
+    failed = [ran(back, "MANUAL_TRIAGE") for back in range(PROOFS)]
+    assert owed(*failed, drilled) == ["DRILL_UNPROVED"]
+    stuck = drilled.model_copy(update={"opened_at": DUE[-1], "closed_at": None, "outcome": None})
+    assert owed(ran(0), stuck) == ["DRILL_STUCK"]
+
+
 def test_without_a_schedule_nothing_is_due() -> None:
     assert owed(due=()) == []
 

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
 from airflow_dr_provider.errors import StateError
 from airflow_dr_provider.state import database
+from airflow_dr_provider.state.durations import tier_seconds
 from airflow_dr_provider.state.records import (
     KeptReference,
     Measurement,
@@ -342,6 +343,27 @@ def test_sqlite_waits_for_another_writer(tmp_path: Path) -> None:
         assert opening.result(20).id == "orders-1"
     other.close()
     store.close()
+
+
+def test_what_a_tier_took_when_it_carried_a_run(store: Store) -> None:
+    """Only of runs that recovered, only of the attempt that carried them, teardown left out, newest first."""
+    for number, (outcome, rungs) in enumerate([("RECOVERED", 1), ("RECOVERED_DEGRADED", 2), ("MANUAL_TRIAGE", 1)]):
+        run_id = f"orders-{number}"
+        open_run(store, run_id, now=NOW + timedelta(minutes=number))
+        for rung in range(rungs):
+            attempt = store.open_attempt(run_id, rung=rung, tier="primary", number=rung + 1, now=NOW)
+            for stage in (StageName.SELECT, StageName.VALIDATE, StageName.TEARDOWN):
+                seconds = Measurement(
+                    run_id=run_id, attempt_id=attempt.id, name=f"{stage.value}.elapsed_seconds", value=10.0**number, unit="s",
+                    at=NOW,
+                )  # fmt: skip
+                store.finish_stage(
+                    attempt.id, digest="d", result=result(stage), started_at=NOW, now=NOW, measurements=(seconds,)
+                )
+        store.close_run(run_id, outcome=outcome, exit_code=0, record={}, now=NOW)
+    assert tier_seconds(store, "orders", "primary") == (20.0, 2.0)
+    assert tier_seconds(store, "orders", "primary", limit=1) == (20.0,)
+    assert tier_seconds(store, "orders", "cold") == ()
 
 
 def test_a_signature_is_told_once_with_its_first_and_last_time(store: Store) -> None:
