@@ -34,7 +34,7 @@ SELECT k.conname, n.nspname, c.relname, c.relkind = 'p', pn.nspname, p.relname, 
     JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.place),
   ARRAY(SELECT ARRAY[on_.nspname::text, o.oprname::text] FROM unnest(k.conpfeqop) WITH ORDINALITY u (op, place)
     JOIN pg_operator o ON o.oid = u.op JOIN pg_namespace on_ ON on_.oid = o.oprnamespace ORDER BY u.place),
-  (SELECT coalesce(sum(pg_relation_size(t.relid)), 0) / current_setting('block_size')::bigint
+  (SELECT coalesce(sum(pg_relation_size(t.relid)), 0)::bigint / current_setting('block_size')::bigint
     FROM (SELECT c.oid AS relid UNION ALL SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf AND relid <> c.oid) t),
   NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgconstraint = k.oid AND g.tgenabled = 'D')
     AND NOT EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid IN (k.conrelid, k.confrelid))

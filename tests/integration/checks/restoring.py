@@ -24,6 +24,7 @@ def restored(production: DemoProduction, backup: Path, folder: Path, **recovery:
         "archive_mode": "off",
         "restore_command": f'cp "{production.archive}/%f" "%p"',
         "recovery_target_action": "promote",
+        "wal_keep_size": "32MB",
         **recovery,
     }
     with (server.data / "postgresql.conf").open("a") as file:

@@ -268,6 +268,16 @@ async def test_orphans_that_production_allows_are_no_fault(cluster: Cluster, sho
     assert outcome(await ForeignKeysCheck().run(cluster.context(shop))) == (PASSED, None)
 
 
+async def test_a_large_table_is_sampled_and_says_so(cluster: Cluster, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_dr_provider.checks.foreign_keys._PAGES", 20)
+    (result,) = await ForeignKeysCheck().run(cluster.context(shop))
+    assert outcome((result,)) == (PASSED, None)
+    assert result.facts["sampled"] == 1
+    cluster.sql("SET session_replication_role = replica; DELETE FROM sales.customers", shop)
+    (result,) = await ForeignKeysCheck().run(cluster.context(shop))
+    assert outcome((result,)) == (FAILED, "FOREIGN_KEY_ORPHANS")
+
+
 async def test_a_page_that_became_zero_leaves_orphans(cluster: Cluster, shop: str) -> None:
     def zeroed(file: Any) -> None:
         content = bytearray(file.read_bytes())
