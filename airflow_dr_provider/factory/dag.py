@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator
-from airflow.sdk import DAG, Label, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, Label, Param, ParamsDict, TaskGroup, TriggerRule
 
 from airflow_dr_provider.domain.chain import Rung, unroll
 from airflow_dr_provider.domain.fault_list import FAULTS
@@ -62,6 +62,10 @@ def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_argumen
         **dag_arguments,
     ) as dag:
         _chain(spec)
+        for task in dag.tasks:
+            # Airflow gives every task a copy of the DAG's parameters and merges the two again when it runs: bytes in each version.
+            own = {name: task.params.get_param(name) for name in task.params if name not in dag.params}
+            task.params = ParamsDict(own)
     return dag
 
 
