@@ -13,7 +13,8 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator
-from airflow.sdk import DAG, Label, Param, ParamsDict, TaskGroup, TriggerRule
+from airflow.sdk import DAG, Label, Param, TaskGroup, TriggerRule
+from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_dr_provider.domain.chain import Rung, unroll
 from airflow_dr_provider.domain.fault_list import FAULTS
@@ -64,9 +65,13 @@ def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_argumen
         _chain(spec)
         for task in dag.tasks:
             # Airflow gives every task a copy of the DAG's parameters and merges the two again when it runs: bytes in each version.
-            own = {name: task.params.get_param(name) for name in task.params if name not in dag.params}
-            task.params = ParamsDict(own)
+            task.params = _without(task.params, dag.params)
     return dag
+
+
+def _without(params: Any, others: Any) -> ParamsDict:
+    """Parameters as they were defined, those of *others* left out."""
+    return ParamsDict({name: params.get_param(name) for name in params if name not in others})
 
 
 def group_names(rungs: Sequence[Rung]) -> tuple[str, ...]:
