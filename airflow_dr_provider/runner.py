@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-import signal
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from airflow_dr_provider.domain.chain import Move
 from airflow_dr_provider.domain.verdicts import StageName, Verdict
-from airflow_dr_provider.errors import DrillError, RunInterruptedError
+from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.spec.loader import spec_digest
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.abandon import abandon
 from airflow_dr_provider.stages.drill import Drill
+from airflow_dr_provider.stages.interruption import interruptible
 from airflow_dr_provider.stages.ownership import is_abandoned, this_process
 from airflow_dr_provider.stages.services import Progress, Services
 from airflow_dr_provider.state.records import Run
 
 _WAIT_SECONDS = 1.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 async def run_drill(
@@ -43,38 +40,7 @@ async def run_drill(
     :raises StateError: ``ALREADY_RUNNING``, or the state store can't be used.
     :raises RunInterruptedError: after SIGTERM, SIGINT or SIGHUP, once everything is cleaned up.
     """
-    walking = asyncio.ensure_future(_walk(services, spec, as_of=as_of, new=new, wait=wait, trigger=trigger))
-    with _signals(walking) as received:
-        try:
-            return await walking
-        except asyncio.CancelledError:
-            if received:
-                raise RunInterruptedError(received[0]) from None
-            raise
-
-
-@contextlib.contextmanager
-def _signals(task: asyncio.Future[Any]) -> Iterator[list[int]]:
-    """Let the first signal cancel the walk; later ones don't disturb the clean-up."""
-    received: list[int] = []
-    loop = asyncio.get_running_loop()
-
-    def handle(number: int) -> None:
-        if not received:
-            task.cancel()
-        received.append(number)
-
-    handled: list[int] = []
-    for chosen in _SIGNALS:
-        # Outside the main thread (a test, an embedding program) signals belong to somebody else.
-        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-            loop.add_signal_handler(chosen, handle, int(chosen))
-            handled.append(int(chosen))
-    try:
-        yield received
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
+    return await interruptible(_walk(services, spec, as_of=as_of, new=new, wait=wait, trigger=trigger))
 
 
 async def _walk(

@@ -1,21 +1,26 @@
 """What a check is, and the registry of checks.
 
-Adding one is writing one file with a class that satisfies :class:`Check` and naming it in :data:`CHECKS`.
+Adding one is writing one file with a class that satisfies :class:`Check` and naming it in :data:`CHECKS`, with its traits in
+:data:`~airflow_dr_provider.domain.routing.TRAITS`. Other packages bring theirs through
+:mod:`airflow_dr_provider.custom_checks`; :class:`CheckContext` is all they get, and what they may rely on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from typing import Any, ClassVar, Literal, Protocol
 
 import psycopg
 
+from airflow_dr_provider.custom_checks import custom_checks, load_custom_check
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
+from airflow_dr_provider.domain.query_baseline import QueryBaseline
 from airflow_dr_provider.domain.reference import Reference
 from airflow_dr_provider.domain.reports import FileReport, IsolationReport, Probe, ProbeResult, Recovery, WalReport
+from airflow_dr_provider.domain.routing import TRAITS, Traits
 from airflow_dr_provider.domain.verdicts import CheckResult
 
 Connect = Callable[[str, Literal["admin", "smoke"]], Awaitable[psycopg.AsyncConnection[tuple[Any, ...]]]]
@@ -32,12 +37,29 @@ class HeartbeatPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeTest:
-    """One statement of the spec that has to answer true."""
+    """One statement of the spec and the answer that it has to give."""
 
     name: str
     sql: str
     database: str
     timeout_seconds: float
+    expect: bool | int | str = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedQuery:
+    """One query of the spec whose plan and latency are compared with those of earlier good runs.
+
+    :param parameters: values of ``$1``, ``$2`` and so on, as text; None when the query is only planned, generically.
+    :param max_ratio: how many times slower, or costlier, it may be.
+    """
+
+    name: str
+    sql: str
+    database: str
+    timeout_seconds: float
+    max_ratio: float
+    parameters: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +71,8 @@ class CheckContext:
     :param rpo_seconds: the tier's.
     :param connect: opens a connection to a database of the restored server, as ``admin`` or ``smoke``; the check closes it.
     :param probe: runs negative probes from inside the sandbox.
+    :param queries: those whose plans and latency are watched.
+    :param query_baselines: what is kept of them from earlier good runs, by name.
     :param row_drop_percent: by how much a table may be smaller than in an older reference.
     """
 
@@ -67,6 +91,8 @@ class CheckContext:
     connect: Connect
     probe: Callable[[Sequence[Probe]], Awaitable[tuple[ProbeResult, ...]]]
     row_drop_percent: int = 50
+    queries: tuple[WatchedQuery, ...] = ()
+    query_baselines: Mapping[str, QueryBaseline] = field(default_factory=dict)
 
 
 class Check(Protocol):
@@ -89,6 +115,7 @@ class Check(Protocol):
 
 
 CHECKS: dict[str, str] = {
+    "health": "airflow_dr_provider.checks.health:HealthCheck",
     "checksum": "airflow_dr_provider.checks.checksum:ChecksumCheck",
     "system_identifier": "airflow_dr_provider.checks.system_identifier:SystemIdentifierCheck",
     "wal_replay": "airflow_dr_provider.checks.wal_replay:WalReplayCheck",
@@ -110,14 +137,38 @@ CHECKS: dict[str, str] = {
     "page_checksums": "airflow_dr_provider.checks.page_checksums:PageChecksumsCheck",
     "amcheck": "airflow_dr_provider.checks.amcheck:AmcheckCheck",
     "smoke": "airflow_dr_provider.checks.smoke:SmokeCheck",
+    "query_plans": "airflow_dr_provider.checks.query_plans:QueryPlansCheck",
+    "synthetic_transaction": "airflow_dr_provider.checks.synthetic_transaction:SyntheticTransactionCheck",
 }
 
 
 def check(name: str) -> Check:
-    """Make the check of a name.
+    """Make the check of a name: a built-in one, else one that an installed package brings.
 
     :raises KeyError: for an unknown name.
+    :raises Exception: whatever a custom check's import or making raises.
     """
-    module, _, attribute = CHECKS[name].partition(":")
-    made: Check = getattr(import_module(module), attribute)()
+    made: Check
+    if name in CHECKS:
+        module, _, attribute = CHECKS[name].partition(":")
+        made = getattr(import_module(module), attribute)()
+    else:
+        made = load_custom_check(name)()
     return made
+
+
+def known_traits() -> dict[str, Traits]:
+    """What routing knows of every check there is: a custom one says it in a class attribute ``traits``, if it wants to.
+
+    One that can't be imported has the usual traits here; the gate, where it is run, says what is wrong with it.
+    """
+    known = {name: TRAITS.get(name, Traits()) for name in CHECKS}
+    for name in custom_checks():
+        if name in known:
+            continue
+        try:
+            told = getattr(load_custom_check(name), "traits", None)
+        except (Exception, SystemExit):
+            told = None
+        known[name] = told if isinstance(told, Traits) else Traits()
+    return known

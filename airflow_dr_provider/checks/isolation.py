@@ -103,8 +103,8 @@ async def _routes(context: CheckContext) -> list[str] | None:
     try:
         async with await any_connection(context) as connection:
             cursor = await connection.execute(
-                "SELECT pg_catalog.pg_read_file('/proc/net/route', 0, 1048576, true),"
-                " pg_catalog.pg_read_file('/proc/net/ipv6_route', 0, 1048576, true)"
+                "SELECT pg_catalog.pg_read_file('/proc/net/route', 0, 1048576, true), "
+                "pg_catalog.pg_read_file('/proc/net/ipv6_route', 0, 1048576, true)"
             )
             row = await cursor.fetchone()
     except (errors.InsufficientPrivilege, errors.UndefinedFile, errors.IoError):

@@ -13,27 +13,23 @@ from psycopg import errors
 from airflow_dr_provider.checks.base import CheckContext, SmokeTest
 from airflow_dr_provider.checks.cluster_drift import cluster_facts
 from airflow_dr_provider.checks.parallel import CONNECTIONS, Connection
+from airflow_dr_provider.checks.powerless import POWERFUL, begin_powerless
 from airflow_dr_provider.checks.sql_errors import condition, describe, is_corruption, mask
 from airflow_dr_provider.domain.verdicts import CheckResult, Verdict
 
-_BOOLEAN = 16  # pg_type.oid of boolean
+# What a first column may be, for each kind of answer that a spec can expect: in words, and as pg_type.oid.
+_KINDS: dict[type, tuple[str, frozenset[int]]] = {
+    bool: ("a boolean", frozenset({16})),
+    int: ("a number", frozenset({20, 21, 23, 1700})),
+    str: ("a text", frozenset({25, 1042, 1043})),
+}
 _GRACE_SECONDS = 5.0
-_LOCK_TIMEOUT = "5s"
-
 # The object that a test speaks of isn't in the restored copy.
 _NOT_THERE = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
 
-_POWERS = """
-SELECT r.rolsuper OR EXISTS (
-  SELECT FROM pg_catalog.pg_roles g
-  WHERE (g.rolsuper OR g.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'))
-    AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER'))
-FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
-"""
-
 
 class SmokeCheck:
-    """Runs each statement of ``smoke:`` and wants one row whose first column is true.
+    """Runs each statement of ``smoke:`` and wants one row whose first column is true, or what the spec expects.
 
     Proves what the spec's author asked, of the restored data. Can't prove more than that. A statement runs alone, in a
     read-only transaction, as a role that can neither write files nor run programs, for as long as its timeout says; its result
@@ -79,22 +75,8 @@ async def _run(context: CheckContext, test: SmokeTest) -> CheckResult:
 
 
 async def _ask(connection: Connection, test: SmokeTest) -> CheckResult:
-    if not connection.autocommit:
-        await connection.set_autocommit(True)
-    await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    # This query takes the snapshot: from here on the transaction can't be made one that writes any more.
-    cursor = await connection.execute(
-        "SELECT pg_catalog.set_config('statement_timeout', %s, true), pg_catalog.set_config('lock_timeout', %s, true)",
-        (str(max(1, int(test.timeout_seconds * 1000))), _LOCK_TIMEOUT),
-    )
-    powerful = await (await connection.execute(_POWERS)).fetchone()
-    if powerful is None or powerful[0]:
-        return _answer(
-            test,
-            Verdict.COULD_NOT_VERIFY,
-            "SMOKE_ERROR",
-            "The sandbox's role for smoke tests could write files or run programs, so nothing was run as it.",
-        )
+    if not await begin_powerless(connection, test.timeout_seconds):
+        return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", POWERFUL)
     cursor = connection.cursor()
     rows: list[tuple[Any, ...]] = []
     # Streaming uses the extended protocol, which takes one statement only, and never holds more of a large result than a row.
@@ -112,15 +94,18 @@ def _judge(test: SmokeTest, cursor: psycopg.AsyncCursor[tuple[Any, ...]], rows: 
     columns = cursor.description
     if not columns:
         return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", "It returns no row at all; a smoke test is a SELECT.")
-    if columns[0].type_code != _BOOLEAN:
-        return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", "Its first column is not a boolean.")
+    kind, types = _KINDS[type(test.expect)]
+    if columns[0].type_code not in types:
+        return _answer(test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", f"Its first column is not {kind}.")
     if len(rows) > 1:
         return _answer(
             test, Verdict.COULD_NOT_VERIFY, "SMOKE_ERROR", "It returned more than one row; which one counts can't be said."
         )
-    if rows[0][0] is True:
-        return _answer(test, Verdict.PASSED, None, "Answered true.", proves_data=True)
-    said = "NULL" if rows[0][0] is None else "false"
+    answer = rows[0][0]
+    if answer is not None and answer == test.expect:
+        wanted = "true" if test.expect is True else "as expected"
+        return _answer(test, Verdict.PASSED, None, f"Answered {wanted}.", proves_data=True)
+    said = "NULL" if answer is None else str(answer).lower() if isinstance(answer, bool) else "something else than expected"
     return _answer(test, Verdict.FAILED, "SMOKE_FAILED", f"Answered {said}.")
 
 

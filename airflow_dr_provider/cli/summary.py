@@ -73,4 +73,10 @@ def _objectives(achieved: dict[str, Any], objectives: dict[str, Any]) -> list[st
         first = f"  RPO        {duration(rpo)} of {duration(objectives['rpo_seconds'])}: {met}{source}"
     met = "met" if rto <= objectives["rto_seconds"] else "MISSED"
     split = ", ".join(f"{name} {seconds:.2f}" for name, seconds in achieved["stages"].items())
-    return [first, f"  RTO        {duration(rto)} of {duration(objectives['rto_seconds'])}: {met} ({split})"]
+    lines = [first, f"  RTO        {duration(rto)} of {duration(objectives['rto_seconds'])}: {met} ({split})"]
+    # Records of earlier versions have none.
+    reached = achieved.get("milestones") or {}
+    if reached.get("accepts_connections_seconds") is not None:
+        warm = f", warm after {duration(reached['warm_seconds'])}" if reached.get("warm_seconds") is not None else ""
+        lines.append(f"  usable     accepts connections after {duration(reached['accepts_connections_seconds'])}{warm}")
+    return lines

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_dr_provider.cli.summary import summary_lines
 from airflow_dr_provider.demo.cluster import Cluster
 from airflow_dr_provider.demo.scene import BACKUPS, DAMAGED, Scene, make_scene, remains
-from airflow_dr_provider.factory.thin import THIN_DAG, THIN_REAPER
+from airflow_dr_provider.factory.thin import THIN_DAG, THIN_REAPER, THIN_WATCH
 from airflow_dr_provider.state.records import Transition
 from airflow_dr_provider.state.store import Store
 
@@ -28,6 +28,7 @@ def place_dags(scene: Scene) -> None:
     """Lay the shipped thin DAG files beside the scene's spec."""
     (scene.dags / "orders.py").write_text(THIN_DAG)
     (scene.dags / "dr_reaper.py").write_text(THIN_REAPER)
+    (scene.dags / "dr_watch.py").write_text(THIN_WATCH)
 
 
 def run_drill_demo(record: Path) -> int:

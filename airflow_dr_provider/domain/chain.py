@@ -24,6 +24,10 @@ ANOTHER_BACKUP_MAY_SERVE = frozenset({Domain.BACKUP, Domain.DATA, Domain.ARCHIVE
 """Causes after which the same tier is worth another attempt: what comes next there differs from what failed."""
 
 
+DAMAGED_BACKUP = "damaged_backup"
+"""The fact of a failed restore that names the backup at fault, where the candidate builds on others."""
+
+
 def state_name(tier: str, number: int) -> str:
     """The name, as a state of the chain, of a tier's attempt of that number."""
     return tier if number == 1 else f"{tier}#{number}"
@@ -128,7 +132,8 @@ class Step(Value):
     :param source: the state left; for RETRY and CONTINUE the destination is the same.
     :param rung: the index of the rung to be on; None at the end.
     :param reason: the signature's code, or ``passed``.
-    :param quarantine: the backup to be remembered as failed, beyond this run.
+    :param quarantine: the backup to be remembered as failed, beyond this run: the candidate, or the one of its bases that the
+        fault lies in.
     :param refuse: whether the attempt's backup is not to be used again in this run.
     """
 
@@ -173,7 +178,7 @@ def next_step(rungs: Sequence[Rung], history: History) -> Step:
     domain = signature(code).domain
     named = attempt.candidate is not None
     damaged = failure is not None and failure.verdict is Verdict.FAILED and domain is Domain.BACKUP
-    quarantine = attempt.candidate if damaged else None
+    quarantine = _damaged_backup(failure, attempt.candidate) if damaged and failure is not None else None
     refuse = named and domain in (Domain.BACKUP, Domain.DATA)
     detail = "" if failure is None else failure.detail
     following = _next_rung(rungs, rung, failure, domain)
@@ -198,6 +203,15 @@ def next_step(rungs: Sequence[Rung], history: History) -> Step:
         refuse=refuse,
         detail=detail,
     )
+
+
+def _damaged_backup(failure: StageResult, candidate: str | None) -> str | None:
+    """The backup to be remembered: the one in whose files the fault lies, which may be what the candidate builds on.
+
+    Whatever else builds on it is then out too, and a candidate whose base alone is damaged casts no doubt on its siblings.
+    """
+    member = failure.facts.get(DAMAGED_BACKUP)
+    return str(member) if candidate is not None and member is not None else candidate
 
 
 def _next_rung(rungs: Sequence[Rung], rung: Rung, failure: StageResult | None, domain: Domain) -> Rung | None:

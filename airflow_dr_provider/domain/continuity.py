@@ -8,6 +8,7 @@ from airflow_dr_provider.domain.catalog import Backup, Catalog, SegmentRange, Wa
 from airflow_dr_provider.domain.lineage import Stretch, ancestry, lineage, place_of, timeline_at
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.segment_index import SegmentIndex
+from airflow_dr_provider.domain.soundness import sound_backups
 from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.domain.wal import segment_of, segment_start, subtract_ranges, union_ranges
 
@@ -132,39 +133,41 @@ def latest_timeline(catalog: Catalog) -> int:
     :return: failing that, the newest sound backup's own timeline; failing that too, the newest backup's, or 1.
     """
     continuity = Continuity(catalog.archive)
-    placed = [backup for backup in catalog.backups if backup.timeline is not None and backup.stop_lsn is not None]
-    sound = [backup for backup in placed if not backup.flaws]
+    sound = sound_backups(catalog)
     for timeline in reversed(continuity.index.timelines):
         if continuity.has_own_segment(timeline) and any(continuity.on_timeline(backup, timeline) for backup in sound):
             return timeline
+    placed = [backup for backup in catalog.backups if backup.timeline is not None and backup.stop_lsn is not None]
     newest = max(sound or placed, key=_age, default=None)
     return newest.timeline if newest is not None and newest.timeline is not None else 1
 
 
-def holes(catalog: Catalog) -> tuple[SegmentRange, ...]:
+def holes(catalog: Catalog, continuity: Continuity | None = None) -> tuple[SegmentRange, ...]:
     """Segments that sound backups need and the archive lacks although it has later ones, sorted by timeline.
 
-    Along each timeline that has segments of its own or a backup, from the oldest sound backup on the way to it. What is
-    missing before that, the tail, and segments that every backup before them carries inside itself are no holes.
+    Along each timeline that has segments of its own or a backup. What is missing before the oldest sound backup, the tail, and
+    segments that every backup before them carries inside itself are no holes.
+
+    :param continuity: of the catalog's archive, when there is one already.
     """
-    continuity = Continuity(catalog.archive)
-    sound = sorted(
-        (backup for backup in catalog.backups if not backup.flaws and backup.start_lsn is not None),
+    continuity = continuity or Continuity(catalog.archive)
+    timelines = {timeline for timeline in continuity.index.timelines if continuity.has_own_segment(timeline)}
+    timelines.update(backup.timeline for backup in sound_backups(catalog) if backup.timeline is not None)
+    return union_ranges(*(holes_towards(catalog, continuity, timeline) for timeline in timelines))
+
+
+def holes_towards(catalog: Catalog, continuity: Continuity, timeline: int) -> tuple[SegmentRange, ...]:
+    """The holes on the way of sound backups to one timeline, from the oldest of them on; see :func:`holes`."""
+    backups = sorted(
+        (backup for backup in sound_backups(catalog) if continuity.on_timeline(backup, timeline)),
         key=lambda backup: (backup.start_lsn, backup.id),
     )
-    timelines = {timeline for timeline in continuity.index.timelines if continuity.has_own_segment(timeline)}
-    timelines.update(backup.timeline for backup in sound if backup.timeline is not None)
-    found: list[SegmentRange] = []
-    for timeline in sorted(timelines):
-        backups = [backup for backup in sound if continuity.on_timeline(backup, timeline)]
-        if not backups:
-            continue
-        oldest = backups[0]
-        missing = continuity.missing(oldest, timeline)
-        hard = subtract_ranges(missing, oldest.own_wal)
-        found.extend(hard)
-        if hard == union_ranges(missing):
-            continue
+    if not backups:
+        return ()
+    oldest = backups[0]
+    missing = continuity.missing(oldest, timeline)
+    found = list(subtract_ranges(missing, oldest.own_wal))
+    if tuple(found) != union_ranges(missing):
         # The oldest backup carries some of what is missing; a hole is only what another one needs and doesn't carry.
         for backup in backups[1:]:
             found.extend(subtract_ranges(continuity.missing(backup, timeline), backup.own_wal))

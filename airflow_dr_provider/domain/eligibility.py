@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from airflow_dr_provider.domain.catalog import Backup, BackupFlaw, Catalog, SegmentRange
 from airflow_dr_provider.domain.continuity import Reach
+from airflow_dr_provider.domain.span import in_words
 from airflow_dr_provider.domain.target import ResolvedTarget, StoppingPoint, TargetKind
 from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.domain.wal import range_text
@@ -103,21 +103,6 @@ def stopping_point(inputs: SelectionInputs, backup: Backup, reach: Reach) -> Sto
     return point if backup.stop_lsn <= point.lsn < min(reach.end_lsn, inputs.target.lsn) else None
 
 
-def cluster_of(catalog: Catalog) -> int | None:
-    """The system identifier that candidates must have.
-
-    Where the repository itself doesn't know: that of most sound backups, the newest deciding between equals; None when no
-    backup tells.
-    """
-    if catalog.system_identifier is not None:
-        return catalog.system_identifier
-    backups = [backup for backup in catalog.backups if backup.system_identifier is not None]
-    backups = [backup for backup in backups if not backup.flaws] or backups
-    votes = Counter(backup.system_identifier for backup in backups)
-    newest = max(backups, key=lambda backup: (votes[backup.system_identifier], backup.stop_lsn or 0, backup.id), default=None)
-    return newest.system_identifier if newest is not None else None
-
-
 def ineligibility(
     inputs: SelectionInputs, backup: Backup, reach: Reach, *, backups: Mapping[str, Backup], cluster: int | None
 ) -> Reasons:
@@ -125,7 +110,7 @@ def ineligibility(
 
     :param reach: what the backup reaches towards the target's timeline, with ``inputs.bad`` left out.
     :param backups: the catalog's backups by id.
-    :param cluster: see :func:`cluster_of`.
+    :param cluster: see :func:`airflow_dr_provider.domain.soundness.cluster_of`.
     """
     reasons = {
         **_own_reasons(backup, backups),
@@ -199,7 +184,9 @@ def _time_reasons(inputs: SelectionInputs, backup: Backup) -> dict[Ineligibility
         reasons[Ineligibility.AFTER_MOMENT] = f"it ended at {backup.stop_time.isoformat()}, after {inputs.moment.isoformat()}"
     age = (inputs.moment - backup.stop_time).total_seconds()
     if age > inputs.lookback_seconds:
-        reasons[Ineligibility.OUTSIDE_LOOKBACK] = f"it is {age:.0f} s old; the lookback is {inputs.lookback_seconds:.0f} s"
+        reasons[Ineligibility.OUTSIDE_LOOKBACK] = (
+            f"it is {in_words(age)} old; the lookback is {in_words(inputs.lookback_seconds)}"
+        )
     return reasons
 
 
@@ -230,7 +217,7 @@ def _rpo_reasons(inputs: SelectionInputs, backup: Backup, reach: Reach) -> dict[
     breach = _rpo_breach(inputs, backup, reach)
     if breach is None:
         return {}
-    return {Ineligibility.RPO_EXCEEDED: f"{breach:.0f} s of data would be lost; the RPO is {inputs.rpo_seconds:.0f} s"}
+    return {Ineligibility.RPO_EXCEEDED: f"{in_words(breach)} of data would be lost; the RPO is {in_words(inputs.rpo_seconds)}"}
 
 
 def _rpo_breach(inputs: SelectionInputs, backup: Backup, reach: Reach) -> float | None:

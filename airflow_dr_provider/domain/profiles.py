@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CHECK_NAMES = (
+    "health",
     "checksum",
     "system_identifier",
     "wal_replay",
@@ -24,6 +25,8 @@ CHECK_NAMES = (
     "page_checksums",
     "amcheck",
     "smoke",
+    "query_plans",
+    "synthetic_transaction",
 )
 """In the order in which results are shown."""
 
@@ -31,6 +34,7 @@ PROFILES: dict[str, tuple[str, ...]] = {
     "full": CHECK_NAMES,
     "standard": tuple(name for name in CHECK_NAMES if name not in ("page_checksums", "amcheck")),
     "light": (
+        "health",
         "checksum",
         "system_identifier",
         "wal_replay",

@@ -119,6 +119,16 @@ class RoleFacts(Value):
     settings_by: int | None = None
 
 
+class HotRelation(Value):
+    """How much production used a table or an index.
+
+    :param touched: blocks of it that were read or found in the cache since its statistics began.
+    """
+
+    name: str
+    touched: int
+
+
 class DatabaseReference(Value):
     """One database of the cluster.
 
@@ -126,6 +136,7 @@ class DatabaseReference(Value):
     :param sequences: None when they were not looked at.
     :param changed_by: 64-bit id of the transaction that wrote its row in ``pg_database``, None when unknown.
     :param captured: False when it exists and could not be read; *notes* say why.
+    :param hottest: what production uses most, the hottest first; of a restored copy nothing is known.
     :param notes: sentences about what was left out (tables that the account may not read, counts that took too long).
     """
 
@@ -135,6 +146,7 @@ class DatabaseReference(Value):
     changed_by: int | None = None
     captured: bool = True
     notes: tuple[str, ...] = ()
+    hottest: tuple[HotRelation, ...] = ()
     kinds: tuple[ObjectKind, ...] = ()
     sequences: tuple[SequenceState, ...] | None = None
 

@@ -116,3 +116,17 @@ class ProbeResult(Value):
     label: str
     reached: bool | None
     detail: str
+
+
+class Endpoint(Value):
+    """Where a restored server answers. No secrets.
+
+    :param kind: ``unix_socket``: *address* is its directory.
+    :param credentials: the file with the roles and passwords that were made for this sandbox, readable by the drill's account
+        alone; its role ``smoke`` may only read.
+    """
+
+    kind: Literal["unix_socket"]
+    address: str
+    port: int
+    credentials: str

@@ -12,13 +12,13 @@ from airflow_dr_provider.domain.eligibility import (
     Ineligibility,
     Reasons,
     SelectionInputs,
-    cluster_of,
     ineligibility,
     stopping_point,
 )
 from airflow_dr_provider.domain.lineage import ancestry
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.score import Term, score, terms
+from airflow_dr_provider.domain.soundness import cluster_of
 from airflow_dr_provider.domain.target import ResolvedTarget, StoppingPoint
 from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.domain.wal import range_text, segment_of

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from airflow_dr_provider.domain.catalog import SegmentRange
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.value import Value
 
@@ -62,3 +63,27 @@ class ResolvedTarget(Value):
     time: datetime | None = None
     requested: RecoveryTarget
     note: str = ""
+
+
+class Resolution(Value):
+    """What a target came to mean in one archive at one moment.
+
+    :param hole: the hole that ends the way, when the target is the last point before one.
+    :param exact: whether the record was read; False for an estimate from names and headers alone. Its position and its time
+        are then the latest that they can be.
+    """
+
+    target: ResolvedTarget
+    hole: SegmentRange | None = None
+    exact: bool = True
+
+
+def aimed_moment(resolved: ResolvedTarget, moment: datetime) -> datetime:
+    """The moment from which RPO and lookback count: the disaster's for ``latest``, else the target's own.
+
+    :param moment: the moment of the disaster; it serves too where the target's own time is unknown.
+    """
+    asked = resolved.requested
+    if asked.kind is TargetKind.TIME:
+        return datetime.fromisoformat(asked.value)
+    return moment if asked.kind is TargetKind.LATEST or resolved.time is None else resolved.time

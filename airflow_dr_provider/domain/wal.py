@@ -8,13 +8,16 @@ by one whatever the size.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, reduce
 from itertools import islice
+from typing import Any
 
 from airflow_dr_provider.domain.catalog import SegmentRange, TimelineFork
 from airflow_dr_provider.domain.lsn import Lsn
+from airflow_dr_provider.domain.segment_runs import Run, SegmentRuns, as_ranges, joined, runs_of_names, sorted_runs
 
 _XLOGID = 1 << 32
 _TIMELINES = 1 << 32
@@ -23,8 +26,8 @@ _PARTIAL = re.compile(r"([0-9A-F]{24})\.partial")
 _BACKUP = re.compile(r"[0-9A-F]{24}\.[0-9A-F]{8}\.backup")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history")
 _HISTORY_LINE = re.compile(r"\s*(\d{1,10})\s+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8})(?:\s.*)?", re.DOTALL | re.ASCII)
+_NUMBER_BITS = 64
 _HEX = b"0123456789ABCDEF"
-_BATCH = 1 << 16
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -57,9 +60,10 @@ def parse_segment(name: str, segment_size: int) -> tuple[int, int] | None:
     :return: None for any other name, lower case too (no server asks for such a file), and for one that can't exist at this
         segment size.
     """
-    if _SEGMENT.fullmatch(name) is None:
-        return None
-    per = segments_per_xlogid(segment_size)
+    return _place(name, segments_per_xlogid(segment_size)) if _SEGMENT.fullmatch(name) is not None else None
+
+
+def _place(name: str, per: int) -> tuple[int, int] | None:
     timeline, high, low = int(name[:8], 16), int(name[8:16], 16), int(name[16:], 16)
     if timeline == 0 or low >= per:
         return None
@@ -151,10 +155,6 @@ def parse_history(timeline: int, text: str) -> tuple[TimelineFork, ...]:
 
 
 # -- sets of segments --------------------------------------------------------------------------------------------------
-_Run = tuple[int, int, int]
-"""Timeline, first and last number."""
-
-
 def merge_ranges(segments: Iterable[tuple[int, int]]) -> tuple[SegmentRange, ...]:
     """Segments as ranges, sorted by timeline and number.
 
@@ -162,12 +162,14 @@ def merge_ranges(segments: Iterable[tuple[int, int]]) -> tuple[SegmentRange, ...
 
     :param segments: (timeline, number), in any order, doubles allowed.
     """
-    runs = _Runs()
+    runs = SegmentRuns(_NUMBER_BITS)
     source = iter(segments)
     while batch := list(islice(source, runs.batch)):
-        read = len(batch)
-        batch.sort()
-        runs.add(list(_joined((timeline, number, number) for timeline, number in batch)), read)
+        if not runs.orderly and _scattered(batch):
+            runs.mark([timeline << _NUMBER_BITS | number for timeline, number in batch])
+        else:
+            batch.sort()
+            runs.add(list(joined((timeline, number, number) for timeline, number in batch)), len(batch))
     return runs.ranges()
 
 
@@ -180,26 +182,60 @@ def ranges_of_names(names: Iterable[str], segment_size: int) -> tuple[SegmentRan
     :param names: in any order, doubles allowed.
     """
     per = segments_per_xlogid(segment_size)
-    runs = _Runs()
+    runs = SegmentRuns(32 + per.bit_length() - 1)
     source = iter(names)
     while batch := list(islice(source, runs.batch)):
-        read = len(batch)
-        values = _values(batch)
-        runs.add(list(_joined(_raw_runs(values, per))), read)
+        found = _segment_names(batch)
+        if not runs.orderly and _scattered(found):
+            runs.mark(_numbers(found, per))
+        else:
+            # A set would lose what order there is.
+            rising = found if _rising(found) else sorted(dict.fromkeys(found))
+            runs.add(list(joined(runs_of_names(rising, per))), len(batch))
     return runs.ranges()
+
+
+def _numbers(names: list[str], per: int) -> list[int]:
+    """Segments' names as numbers of which neighbours differ by one: the timeline, then the segment's number."""
+    values = [int(name, 16) for name in names]
+    if values and (reduce(operator.or_, values) & 0xFFFFFFFF >= per or min(values) >> 64 == 0):
+        values = [value for value in values if value & 0xFFFFFFFF < per and value >> 64]
+    shift, low = 32 - per.bit_length() + 1, per - 1
+    return [value >> shift | value & low for value in values]
+
+
+def _segment_names(names: list[str]) -> list[str]:
+    """Those of names that have a segment's form."""
+    if set(map(len, names)) != {24}:
+        names = [name for name in names if len(name) == 24]
+    # One pass in C over the whole batch; int() alone would take signs, blanks, underscores and lower case.
+    together = "".join(names)
+    if not together.isascii() or together.encode("ascii").translate(None, _HEX):
+        names = [name for name in names if _SEGMENT.fullmatch(name)]
+    return names
+
+
+def _rising(values: Sequence[Any]) -> bool:
+    return all(map(operator.lt, values, islice(values, 1, None)))
+
+
+def _scattered(values: Sequence[Any]) -> bool:
+    """Whether values are in no order to speak of: more than a sixteenth of them lie before the one in front of them."""
+    descents: int = sum(map(operator.gt, values, islice(values, 1, None)))
+    return descents * 16 > len(values)
 
 
 def union_ranges(*groups: Iterable[SegmentRange]) -> tuple[SegmentRange, ...]:
     """All segments of several sets of ranges: sorted, neighbours merged, none overlapping."""
-    return _as_ranges(_joined(_sorted_runs(part for group in groups for part in group)))
+    return as_ranges(joined(sorted_runs(part for group in groups for part in group)))
 
 
 def subtract_ranges(ranges: Iterable[SegmentRange], removed: Iterable[SegmentRange]) -> tuple[SegmentRange, ...]:
     """The segments of *ranges* that are not in *removed*, sorted and merged; both may be unsorted and overlap."""
-    kept: list[_Run] = []
-    holes = list(_joined(_sorted_runs(removed)))
+    kept: list[Run] = []
+    holes = list(joined(sorted_runs(removed)))
     at = 0
-    for timeline, first, last in _joined(_sorted_runs(ranges)):
+    for timeline, first, last in joined(sorted_runs(ranges)):
         while at < len(holes) and (holes[at][0], holes[at][2]) < (timeline, first):
             at += 1
         position, start = at, first
@@ -210,95 +246,9 @@ def subtract_ranges(ranges: Iterable[SegmentRange], removed: Iterable[SegmentRan
             position += 1
         if start <= last:
             kept.append((timeline, start, last))
-    return _as_ranges(kept)
+    return as_ranges(kept)
 
 
 def count_segments(ranges: Iterable[SegmentRange]) -> int:
     """How many segments ranges hold that don't overlap."""
     return sum(part.last - part.first + 1 for part in ranges)
-
-
-class _Runs:
-    """Sorted, joined runs that grow batch by batch.
-
-    A batch is as large as what is there already, within bounds: however many runs an archive in no order makes in between,
-    joining them costs a constant number of passes for each.
-    """
-
-    def __init__(self) -> None:
-        self.runs: list[_Run] = []
-        self.batch = _BATCH
-
-    def add(self, new: list[_Run], read: int) -> None:
-        if not self.runs or not new or self.runs[-1][0] < new[0][0] or self.runs[-1][:2] < new[0][:2]:
-            # In order, as a sorted listing gives them: at most the last run grows.
-            tail = self.runs[-1:]
-            self.runs[-1:] = _joined([*tail, *new])
-        else:
-            self.runs = list(_joined(sorted(self.runs + new)))
-        if len(new) * 4 > read:
-            self.batch = min(max(self.batch * 2, 2 * len(self.runs)), _BATCH * 4)
-
-    def ranges(self) -> tuple[SegmentRange, ...]:
-        return _as_ranges(self.runs)
-
-
-def _sorted_runs(ranges: Iterable[SegmentRange]) -> list[_Run]:
-    return sorted((part.timeline, part.first, part.last) for part in ranges if part.first <= part.last)
-
-
-def _as_ranges(runs: Iterable[_Run]) -> tuple[SegmentRange, ...]:
-    return tuple(SegmentRange(timeline=timeline, first=first, last=last) for timeline, first, last in runs)
-
-
-def _joined(runs: Iterable[_Run]) -> Iterator[_Run]:
-    """Sorted runs with neighbours and overlaps joined."""
-    source = iter(runs)
-    current = next(source, None)
-    if current is None:
-        return
-    timeline, first, last = current
-    for next_timeline, next_first, next_last in source:
-        if next_first <= last + 1 and next_timeline == timeline:
-            if next_last > last:
-                last = next_last
-        else:
-            yield timeline, first, last
-            timeline, first, last = next_timeline, next_first, next_last
-    yield timeline, first, last
-
-
-def _values(names: list[str]) -> list[int]:
-    """The segments' names among names as 96-bit integers, sorted, each once."""
-    if set(map(len, names)) != {24}:
-        names = [name for name in names if len(name) == 24]
-    joined = "".join(names)
-    # One pass in C over the whole batch; int() alone would take signs, blanks, underscores and lower case.
-    if not joined.isascii() or joined.encode("ascii").translate(None, _HEX):
-        names = [name for name in names if _SEGMENT.fullmatch(name)]
-    values = [int(name, 16) for name in names]
-    values.sort()
-    if any(map(int.__eq__, values, islice(values, 1, None))):
-        values = list(dict.fromkeys(values))
-    return values
-
-
-def _raw_runs(values: Sequence[int], per: int) -> Iterator[_Run]:
-    """Runs of the integers of names, cut at every 4 GiB; each value must occur once, in order."""
-    index, count = 0, len(values)
-    while index < count:
-        value = values[index]
-        low = value & 0xFFFFFFFF
-        timeline = value >> 64
-        if low >= per or timeline == 0:
-            index += 1
-            continue
-        # Within 4 GiB names are consecutive integers: when the last of them is where it would be, all are there.
-        end = index + per - low
-        if end > count or values[end - 1] - value != per - 1 - low:
-            limit, end = min(end, count), index + 1
-            while end < limit and values[end] - value == end - index:
-                end += 1
-        number = (value >> 32 & 0xFFFFFFFF) * per + low
-        yield timeline, number, number + end - index - 1
-        index = end

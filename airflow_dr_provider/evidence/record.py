@@ -124,8 +124,27 @@ def _achieved(
         "rpo_source": source,
         "rpo_reason": reason,
         "rto_seconds": round(rto_seconds, 6) if rto_seconds is not None else None,
+        "milestones": _milestones(inputs, history, winner),
         "stages": {name: round(value, 6) for name, value in stages.items()},
     }
+
+
+def _milestones(
+    inputs: dict[str, Any], history: tuple[AttemptHistory, ...], winner: AttemptHistory | None
+) -> dict[str, float | None]:
+    """Seconds from the beginning until the server that carried the recovery accepted connections, and until it was warm.
+
+    A recovery is over when its gate has passed (``rto_seconds``); these say when an application could have begun to use it.
+    """
+    passed = inputs.get("opened_seconds", 0.0)
+    reached: dict[str, float | None] = {"accepts_connections_seconds": None, "warm_seconds": None}
+    names = {StageName.RESTORE: "accepts_connections_seconds", StageName.WARM: "warm_seconds"}
+    for attempt in history:
+        for result in attempt.results:
+            passed += result.elapsed_seconds
+            if attempt is winner and result.stage in names:
+                reached[names[result.stage]] = round(passed, 6)
+    return reached
 
 
 def _rpo(inputs: dict[str, Any], winner: AttemptHistory | None) -> tuple[float | None, str | None, str]:

@@ -48,7 +48,7 @@ def load_drills(folder: str | Path, namespace: dict[str, Any]) -> None:
     :param namespace: the module's ``globals()``.
     """
     wanted = get_parsing_context().dag_id
-    for path, spec in _specs(Path(folder), wanted):
+    for path, spec in read_specs(Path(folder), wanted):
         dag = bad_spec_dag(path, spec.message) if isinstance(spec, SpecError) else build_drill_dag(spec)
         if wanted in (None, dag.dag_id):
             namespace[dag.dag_id] = dag
@@ -62,13 +62,16 @@ def report_bad_specs(folder: str | Path) -> None:
     :raises SpecError: naming file and line of every mistake in every spec.
     """
     if get_parsing_context().dag_id is None:
-        wrong = [spec.message for _, spec in _specs(Path(folder), None) if isinstance(spec, SpecError)]
+        wrong = [spec.message for _, spec in read_specs(Path(folder), None) if isinstance(spec, SpecError)]
         if wrong:
             raise SpecError("\n".join(wrong))
 
 
-def _specs(folder: Path, wanted: str | None) -> Iterator[tuple[Path, DrillSpec | SpecError]]:
-    """Each spec or what is wrong with it; a second spec of the same drill is wrong, too."""
+def read_specs(folder: Path, wanted: str | None) -> Iterator[tuple[Path, DrillSpec | SpecError]]:
+    """Each spec of a folder, or what is wrong with it; a second spec of the same drill is wrong, too.
+
+    :param wanted: the one drill that is wanted; None for all.
+    """
     seen: dict[str, Path] = {}
     for path in find_specs([folder]):
         if wanted is not None and _other(path, wanted):

@@ -17,3 +17,11 @@ from airflow_dr_provider.factory import build_reaper_dag
 
 dag = build_reaper_dag()
 '''
+
+THIN_WATCH = '''\
+"""Watches over the drills of this folder: an Airflow DAG."""
+
+from airflow_dr_provider.factory import build_watch_dag
+
+dag = build_watch_dag(__file__)
+'''

@@ -14,3 +14,7 @@ class DrillFailedError(AirflowFailException):
 
 class StageFailedError(DrillFailedError):
     """A stage that did not pass. The router after it decides what comes next."""
+
+
+class DrillFindingsError(DrillFailedError):
+    """What the catalog watch found: the task is red until it is mended or acknowledged, and notifiers tell people."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +54,7 @@ class WalRange(NamedTuple):
     end: Lsn
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest:
     """What a manifest tells.
 
@@ -85,6 +87,25 @@ class Manifest:
         return next((file for file in self.files if file.path == path), None)
 
 
+def write_manifest(path: Path, manifest: Manifest, files: Iterable[ManifestFile]) -> None:
+    """Write a manifest of some of a manifest's files, with a checksum of its own, for a program that takes no list of files."""
+    head: dict[str, Any] = {"PostgreSQL-Backup-Manifest-Version": manifest.version}
+    if manifest.system_identifier is not None:
+        head["System-Identifier"] = manifest.system_identifier
+    entries = [
+        {
+            "Encoded-Path": os.fsencode(file.path).hex(),
+            "Size": file.size,
+            "Last-Modified": file.modified,
+            "Checksum-Algorithm": file.algorithm,
+            "Checksum": file.checksum,
+        }
+        for file in files
+    ]
+    content = json.dumps({**head, "Files": entries, "WAL-Ranges": []})[:-1] + ",\n"
+    path.write_text(f'{content}"Manifest-Checksum": "{hashlib.sha256(content.encode()).hexdigest()}"}}\n')
+
+
 def parse_time(text: str) -> datetime | None:
     """A manifest's time; None for anything else."""
     try:
@@ -109,6 +130,23 @@ def read_manifest(path: Path) -> Manifest:
         return parse_manifest(content)
     except BackupError as error:
         raise BackupError(f"{path}: {error.message}", code=error.code) from error
+
+
+def read_unchanged(path: Path) -> Manifest:
+    """The same, taken from memory while the file stays as it is, by inode, size and time of modification.
+
+    :raises BackupError: as :func:`read_manifest` does.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise BackupError(f"{path} can't be read: {error.strerror}.") from error
+    return _read_once(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: Path, *stamp: int) -> Manifest:
+    return read_manifest(path)
 
 
 def parse_manifest(content: bytes) -> Manifest:

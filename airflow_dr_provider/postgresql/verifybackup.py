@@ -5,13 +5,16 @@ Python has no fast CRC-32C, which is what ``pg_basebackup`` writes by default; t
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from airflow_dr_provider.domain.reports import BackupFault
 from airflow_dr_provider.errors import BackupError
 from airflow_dr_provider.postgresql.command import run
+from airflow_dr_provider.postgresql.manifest import NAME, Manifest, ManifestFile, write_manifest
 from airflow_dr_provider.postgresql.programs import Programs
 
 # Its messages, the same from 13 to 18 (pg_verifybackup.c).
@@ -23,6 +26,9 @@ _MESSAGES = (
     (re.compile(r'"(?P<path>.*)" is present on disk but not in the manifest'), "BACKUP_FILE_EXTRA"),
     (re.compile(r'"(?P<path>.*)" is present in the manifest but not on disk'), "BACKUP_FILE_MISSING"),
 )
+_STRANGERS = 4
+"""How many files may lie in a folder for each one of it that is compared, before they are linked one by one."""
+
 _SPOKEN = re.compile(r"pg_verifybackup: (?:fatal: |error: )?(.*)")
 
 
@@ -55,6 +61,8 @@ async def verify_backup(
         [
             programs.path("pg_verifybackup"),
             "-n",
+            # From 18 on it takes a folder without PG_VERSION for one of tar files.
+            *(("-F", "plain") if programs.major >= 18 else ()),
             *(f"--ignore={path}" for path in left_out),
             "-m",
             str(manifest),
@@ -67,3 +75,39 @@ async def verify_backup(
     if not faults:
         raise BackupError(f"pg_verifybackup ended with {done.code} on {directory}: {done.last_words or 'it said nothing'}.")
     return faults
+
+
+async def verify_files(
+    programs: Programs, manifest: Manifest, files: Collection[ManifestFile], root: Path
+) -> tuple[BackupFault, ...]:
+    """Compare some files of a data directory with its manifest; the cost is about theirs alone.
+
+    :param files: their entries in the manifest.
+    :return: what is wrong with them.
+    :raises BackupError: when the program failed and did not say why.
+    """
+    with tempfile.TemporaryDirectory(prefix="dr-verify-") as folder:
+        data, own = Path(folder, "data"), Path(folder, NAME)
+        data.mkdir()
+        _link_all(data, root.absolute(), files)
+        write_manifest(own, manifest, files)
+        faults = await verify_backup(programs, data, own)
+    wanted = {file.path for file in files}
+    return tuple(fault for fault in faults if fault.path in wanted or fault.code != "BACKUP_FILE_EXTRA")
+
+
+def _link_all(data: Path, root: Path, files: Iterable[ManifestFile]) -> None:
+    """Make files appear in another folder: a link to theirs where not much else is in it, else one to each file."""
+    folders: dict[str, list[str]] = {}
+    for file in files:
+        folder, _, name = file.path.rpartition("/")
+        folders.setdefault(folder, []).append(name)
+    parents = {folder[:end] for folder in folders for end, letter in enumerate(folder) if letter == "/"} | {""}
+    for folder, names in folders.items():
+        if folder not in parents and len(os.listdir(root / folder)) <= _STRANGERS * len(names):
+            (data / folder).parent.mkdir(parents=True, exist_ok=True)
+            (data / folder).symlink_to(root / folder)
+            continue
+        (data / folder).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (data / folder / name).symlink_to(root / folder / name)

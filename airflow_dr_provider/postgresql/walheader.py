@@ -16,6 +16,7 @@ PAGE = 8192
 _SHORT_LENGTH = 24
 _LONG = struct.Struct("=HHIQI4xQII")
 _HAS_LONG_HEADER = 0x0002
+_OVERWRITES = 0x0008
 _MAGIC_RANGE = range(0xD060, 0xD200)
 _SIZES = frozenset(1 << power for power in range(20, 31))
 
@@ -31,6 +32,8 @@ class WalHeader:
     :param timeline: of the page; in the segment at which a timeline was left it is the parent's.
     :param page_start: the LSN of the page.
     :param segment_size: bytes.
+    :param continued: bytes left of a record that began in an earlier segment; 0 when none runs on into this one.
+    :param overwrites: whether a record that began in an earlier segment was given up: the server had crashed while it wrote it.
     """
 
     major: int | None
@@ -39,6 +42,14 @@ class WalHeader:
     system_identifier: int
     segment_size: int
     block_size: int
+    continued: int = 0
+    overwrites: bool = False
+
+    @property
+    def has_record(self) -> bool:
+        """Whether a record begins in the segment; False when one that began before fills it whole."""
+        end = record_end(self.page_start + LENGTH, self.continued, self.segment_size) if self.continued else self.page_start
+        return end < self.page_start + self.segment_size
 
 
 def parse_header(content: bytes) -> WalHeader | str:
@@ -50,7 +61,7 @@ def parse_header(content: bytes) -> WalHeader | str:
         return "is shorter than a WAL page's header"
     if not any(content[:LENGTH]):
         return "is filled with zeros"
-    magic, info, timeline, page_start, _, identifier, segment_size, block_size = _LONG.unpack(content[:LENGTH])
+    magic, info, timeline, page_start, continued, identifier, segment_size, block_size = _LONG.unpack(content[:LENGTH])
     if magic not in _MAGIC_RANGE:
         return "does not begin with a WAL page of this machine's byte order"
     if not info & _HAS_LONG_HEADER or segment_size not in _SIZES or timeline == 0:
@@ -62,6 +73,8 @@ def parse_header(content: bytes) -> WalHeader | str:
         system_identifier=identifier,
         segment_size=segment_size,
         block_size=block_size,
+        continued=continued,
+        overwrites=bool(info & _OVERWRITES),
     )
 
 

@@ -59,8 +59,9 @@ def _list_folder(listing: ArchiveListing, folder: Path, strangers: list[str], fo
                 folders.append(entry.name)
                 continue
             try:
-                size = entry.stat().st_size
+                status = entry.stat()
             except FileNotFoundError:
                 continue  # a link to nowhere, or archived and removed just now
-            if not sort_in(listing, ArchiveFile(Path(entry.path), size, compression_of(entry.name)), entry.name):
+            file = ArchiveFile(Path(entry.path), status.st_size, compression_of(entry.name))
+            if not sort_in(listing, file, entry.name):
                 strangers.append(entry.name)

@@ -17,7 +17,7 @@ from airflow_dr_provider.errors import BackupError, DrillError, RepositoryError
 from airflow_dr_provider.postgresql import backup_label, manifest
 from airflow_dr_provider.postgresql.backup_label import BackupLabel, parse_label
 from airflow_dr_provider.postgresql.controlfile import PATH, read_system_identifier
-from airflow_dr_provider.postgresql.manifest import Manifest, WalRange, read_manifest
+from airflow_dr_provider.postgresql.manifest import Manifest, WalRange, read_unchanged
 from airflow_dr_provider.postgresql.walheader import LENGTH, WalHeader, parse_header
 from airflow_dr_provider.repositories.compression import compression_of, open_file, without_suffix
 
@@ -127,7 +127,7 @@ def _read_manifest(found: Found) -> None:
             found.flaw(BackupFlaw.NO_MANIFEST, "there is no backup_manifest, so nothing tells whether its files are right")
         return
     try:
-        found.manifest = read_manifest(path)
+        found.manifest = read_unchanged(path)
     except BackupError as error:
         flaw = BackupFlaw.MANIFEST_DAMAGED if error.code == "BACKUP_MANIFEST_DAMAGED" else BackupFlaw.UNREADABLE
         found.flaw(flaw, error.message)

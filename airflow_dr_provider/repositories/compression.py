@@ -18,6 +18,9 @@ from typing import Any, BinaryIO, cast
 from airflow_dr_provider.errors import BackupError, ConfigurationError
 
 _INPUT = 16 * 1024
+BY_SOURCE = "source"
+"""Stands for a compression that is undone by what gives the bytes; the stored size says nothing about the content's."""
+
 _LIBRARIES = {".lz4": "lz4", ".zst": "zstandard"}
 
 SUFFIXES: dict[str, str] = {
@@ -30,10 +33,27 @@ SUFFIXES: dict[str, str] = {
 }
 """File name endings, and the compression that each stands for."""
 
+ZLIB = ".zlib"
+"""A compression that no file name tells: gzip's without its header."""
+
 
 def compression_of(name: str) -> str:
     """The compression that a file's name tells: a value of :data:`SUFFIXES`, or "" for a plain file."""
     return next((kind for suffix, kind in SUFFIXES.items() if name.endswith(suffix)), "")
+
+
+_MAGIC = (
+    (b"\x1f\x8b\x08", ".gz"),
+    (b"BZh", ".bz2"),
+    (b"\xfd7zXZ\x00", ".xz"),
+    (b"\x04\x22\x4d\x18", ".lz4"),
+    (b"\x28\xb5\x2f\xfd", ".zst"),
+)
+
+
+def compression_of_content(beginning: bytes) -> str:
+    """The compression that a file's first bytes tell, for tools that add no ending to its name; "" for none that is known."""
+    return next((kind for magic, kind in _MAGIC if beginning.startswith(magic)), "")
 
 
 def without_suffix(name: str) -> str:
@@ -56,11 +76,11 @@ def open_file(path: Path) -> BinaryIO:
 def content_of(stored: BinaryIO, compression: str, path: Path) -> BinaryIO:
     """What a stream of stored bytes holds, decompressed.
 
-    :param compression: a value of :data:`SUFFIXES`, or "" for a plain file.
+    :param compression: a value of :data:`SUFFIXES`, :data:`BY_SOURCE`, :data:`ZLIB`, or "" for a plain file.
     :param path: where it lies, for messages.
     :raises ConfigurationError: when the library for its compression isn't installed.
     """
-    if not compression:
+    if compression in ("", BY_SOURCE):
         return stored
     try:
         make = _decompressor(compression, path)
@@ -73,6 +93,8 @@ def content_of(stored: BinaryIO, compression: str, path: Path) -> BinaryIO:
 def _decompressor(kind: str, path: Path) -> Callable[[], Any]:
     if kind == ".gz":
         return lambda: zlib.decompressobj(wbits=31)
+    if kind == ZLIB:
+        return zlib.decompressobj
     if kind == ".bz2":
         return bz2.BZ2Decompressor
     if kind == ".xz":

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tarfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -67,19 +68,34 @@ def settle(destination: Path) -> None:
 
 
 # -- plain -------------------------------------------------------------------------------------------------------------
-def copy_plain(source: Path, destination: Path) -> int:
+def copy_plain(source: Path, destination: Path, *, beside: Mapping[str, Path] | None = None) -> int:
     """Copy a plain backup.
 
+    :param beside: where its tablespaces lie, by oid; None for where the links in it lead.
     :return: bytes written.
     """
     empty(destination)
     jobs: list[tuple[Path, Path]] = []
     _plan(source, destination, jobs, top=True)
-    tablespaces = source / "pg_tblspc"
-    if tablespaces.is_dir():
-        for entry in sorted(tablespaces.iterdir()):
-            if entry.is_dir():
-                _plan(entry, link_tablespace(destination, entry.name), jobs)
+    links = source / "pg_tblspc"
+    if beside is None:
+        beside = {entry.name: entry for entry in links.iterdir() if entry.is_dir()} if links.is_dir() else {}
+    return _copy(jobs) + copy_tablespaces(beside, destination)
+
+
+def copy_tablespaces(places: Mapping[str, Path], destination: Path) -> int:
+    """Copy tablespaces of a backup that lies in its data directory already.
+
+    :param places: where they lie, by oid.
+    :return: bytes written.
+    """
+    jobs: list[tuple[Path, Path]] = []
+    for oid, place in sorted(places.items()):
+        _plan(place, link_tablespace(destination, oid), jobs)
+    return _copy(jobs)
+
+
+def _copy(jobs: list[tuple[Path, Path]]) -> int:
     with ThreadPoolExecutor(_WRITERS, thread_name_prefix="restore") as pool:
         return sum(pool.map(carried(_copy_job), jobs))
 
@@ -133,11 +149,34 @@ def unpack_tars(tars: dict[str, Path], destination: Path) -> int:
 
 
 def _unpack(path: Path, destination: Path, *, top: bool = False) -> int:
+    with open_file(path) as stream:
+        return unpack_stream(stream, path, destination, top=top)
+
+
+def unpack_stream(
+    stream: BinaryIO, path: Path, destination: Path | None, *, top: bool = False, manifest: Path | None = None
+) -> int:
+    """Unpack one tar file.
+
+    :param stream: its content, decompressed.
+    :param path: where it lies, for messages.
+    :param destination: None to read it only.
+    :param top: whether it holds the data directory itself.
+    :param manifest: where to put a manifest that lies in it; None to leave it out.
+    :return: bytes written.
+    :raises BackupError: ``BACKUP_UNREADABLE`` when it is cut off, or holds something that leads out of its folder.
+    """
     total = 0
     try:
-        with open_file(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                total += _member(archive, member, path, destination, top=top)
+                check_halt()
+                if destination is None:
+                    continue
+                if top and manifest is not None and member.name.removeprefix("./") == NAME and member.isfile():
+                    _extract(archive, member, manifest)
+                else:
+                    total += _member(archive, member, path, destination, top=top)
             # Reading on to the end shows whether the file was cut off behind its last member.
             while stream.read(1 << 20):
                 check_halt()
@@ -147,7 +186,6 @@ def _unpack(path: Path, destination: Path, *, top: bool = False) -> int:
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, destination: Path, *, top: bool) -> int:
-    check_halt()
     name = member.name.removeprefix("./").rstrip("/")
     if name in ("", "."):
         return 0
@@ -163,6 +201,10 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, desti
         # Links are tablespaces' and made anew; nothing else belongs into a data directory.
         return 0
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _extract(archive, member, target)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> int:
     content = archive.extractfile(member)
     if content is None:
         return 0

@@ -24,6 +24,8 @@ LARGEST_OUTPUT = 1 << 30
 """Bytes that a program may print before it is ended: a listing of five million files has half of it."""
 _TIMEOUT = 600.0
 _LAST_WORDS = 2000
+# Shorter values are switches and small numbers; to mask them would garble every message.
+_MASKED = 5
 
 T = TypeVar("T")
 
@@ -47,9 +49,12 @@ def find_program(name: str, given: Path | None, *, kind: str) -> Path:
 class Tool:
     """A backup tool's program with what every call of it begins with.
 
+    :param secret: further variables whose values no message holds: their names stand in their place.
     :param name: what messages call it.
     :param passed: beginnings of names of environment variables that it gets from this process (``PGBACKREST_``, ``AWS_``).
     :param extra: further variables.
+    :param content_codes: exit codes with which it tells that a file is damaged or not there, and not that it can't get at the
+        repository; None for all.
     """
 
     name: str
@@ -57,11 +62,13 @@ class Tool:
     passed: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     timeout: float = _TIMEOUT
+    content_codes: Collection[int] | None = None
+    secret: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         """Its environment: little of ours, messages in English, times in UTC."""
         passed = {name: value for name, value in os.environ.items() if name.startswith(("HOME", *self.passed))}
-        return {**environment(), **passed, **self.extra}
+        return {**environment(), **passed, **self.secret, **self.extra}
 
     async def call(self, *arguments: str, codes: Collection[int] = (0,), timeout: float | None = None) -> Finished:
         """Run it to its end. Cancelled, out of time or talking without end, it is killed with all that it started.
@@ -94,10 +101,17 @@ class Tool:
         done = Finished(code=process.returncode or 0, out=out.decode("utf-8", "replace"), err=err.decode("utf-8", "replace"))
         if done.code not in codes:
             raise RepositoryError(
-                f"{self.name} failed (exit code {done.code}): {(done.last_words or 'it said nothing')[-_LAST_WORDS:]}. "
+                f"{self.name} failed (exit code {done.code}): {self.masked(done.last_words or 'it said nothing')[-_LAST_WORDS:]}. "
                 f"Run `{' '.join((*self.command, *arguments))[:300]}` by hand as this account to see more."
             )
         return done
+
+    def masked(self, text: str) -> str:
+        """A text with the names of secret variables in place of their values."""
+        for name, value in sorted(self.secret.items(), key=lambda item: -len(item[1])):
+            if len(value) >= _MASKED:
+                text = text.replace(value, f"${name}")
+        return text
 
     async def _bounded(self, stream: asyncio.StreamReader | None) -> bytes:
         pieces = io.BytesIO()
@@ -110,7 +124,8 @@ class Tool:
     def open(self, *arguments: str) -> BinaryIO:
         """What it prints, as a stream. Its exit code is looked at when the stream ends: reading then raises.
 
-        :raises ArchiveError: from reading, when it failed.
+        :raises ArchiveError: from reading, when the file can't be read; its fact ``exit_code`` tells more.
+        :raises RepositoryError: from reading, when the repository can't.
         """
         return cast("BinaryIO", io.BufferedReader(_Output(self, arguments), 1 << 18))
 
@@ -141,10 +156,11 @@ class _Output(io.RawIOBase):
         if not size and self._process.wait() != 0:
             self._errors.seek(0)
             said = " / ".join(self._errors.read(_LAST_WORDS).decode("utf-8", "replace").strip().splitlines()[-3:])
-            raise ArchiveError(
-                f"{self._tool.name} could not read {self._what} (exit code {self._process.returncode}): {said}",
-                code="WAL_SEGMENT_DAMAGED",
-            )
+            code = self._process.returncode
+            message = f"{self._tool.name} could not read {self._what} (exit code {code}): {self._tool.masked(said)}"
+            if self._tool.content_codes is not None and code not in self._tool.content_codes:
+                raise RepositoryError(message)
+            raise ArchiveError(message, code="WAL_SEGMENT_DAMAGED", facts={"exit_code": code})
         return size
 
     def close(self) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from airflow_dr_provider.repositories.halting import check_halt
 
 _CHUNK = 1 << 20
+_FIRST = 1 << 15
 
 
 class Hash(Protocol):
@@ -35,7 +37,7 @@ def copy_content(source: BinaryIO, sink: BinaryIO | None, *, digest: Hash | None
     :param limit: read at most so many bytes.
     :return: bytes read.
     """
-    buffer = memoryview(bytearray(_CHUNK))
+    buffer = memoryview(bytearray(_FIRST))
     total = 0
     while limit is None or total < limit:
         check_halt()
@@ -47,6 +49,9 @@ def copy_content(source: BinaryIO, sink: BinaryIO | None, *, digest: Hash | None
             digest.update(part)
         if sink is not None:
             sink.write(part)
+        if total == 0 and size == len(buffer) == _FIRST:
+            # Most files of a cluster are small, and a large buffer takes longer to make than they take to read.
+            buffer = memoryview(bytearray(_CHUNK))
         total += size
     return total
 
@@ -78,3 +83,14 @@ def copy_file(source: BinaryIO, sink: BinaryIO) -> int:
             raise
         # Another file system, or one that can't: by hand.
         return copy_content(source, sink)
+
+
+def forget_pages(path: Path) -> None:
+    """Let the kernel drop a file's pages: what is read once to be verified shall not push out what others read often."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # whoever put a pipe there shall not make this wait
+    try:
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(file)

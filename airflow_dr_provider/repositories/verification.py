@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -74,14 +74,15 @@ async def verify_tree(
     if faults:
         return FileReport(files=len(wanted), faults=faults)
     hashed = [file for file in wanted if file.algorithm.startswith("SHA")]
-    faults = await in_thread(_hash_all, root, hashed)
+    faults = await in_thread(checksum_faults, root, hashed)
     if not faults and any(file.algorithm == "CRC32C" for file in wanted):
         faults = await verify_backup(programs, root, manifest_path, left_out=left_out)
     verified = all(file.algorithm for file in wanted)
     return FileReport(files=len(wanted), bytes_read=size, verified=verified and not faults, faults=faults)
 
 
-def _hash_all(root: Path, files: list[ManifestFile]) -> tuple[BackupFault, ...]:
+def checksum_faults(root: Path, files: Sequence[ManifestFile]) -> tuple[BackupFault, ...]:
+    """Which files don't hold what a SHA checksum of theirs says."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="verify") as pool:
         found = pool.map(carried(partial(_hash_one, root)), files)
         return tuple(fault for fault in found if fault is not None)

@@ -83,7 +83,7 @@ async def _walk(
             continue
         if begins > target:
             return found
-        if piece.start is None or piece.end is None or not _follows(reached, piece.start, begins):
+        if piece.start is None or piece.end is None or not follows(reached, piece.start, begins):
             found.append(_damage(place, piece, reached or begins))
             reached = None
             continue
@@ -94,7 +94,7 @@ async def _walk(
             continue
         following = index + 1 < len(places) and places[index + 1][1] == place[1] + 1
         over = await dump.decode_one(folder, timeline, piece.end) if following and piece.to_the_end else None
-        if over is not None and over.start is not None and over.end is not None and _follows(piece.end, over.start):
+        if over is not None and over.start is not None and over.end is not None and follows(piece.end, over.start):
             reached = over.end
             continue
         run = _run(places, index) if over is not None else (place,)
@@ -103,7 +103,7 @@ async def _walk(
     return found
 
 
-def _follows(end: Lsn | None, start: Lsn, begins: Lsn | None = None) -> bool:
+def follows(end: Lsn | None, start: Lsn, begins: Lsn | None = None) -> bool:
     """Whether a record starts right behind another: at once, or behind the header of a page that the other just filled.
 
     :param end: where the other ends; None when that is not known.

@@ -6,65 +6,36 @@ import contextlib
 import hashlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 from airflow_dr_provider.domain.wal import history_name, history_timeline, is_backup_history, parse_segment, segment_name
-from airflow_dr_provider.errors import ArchiveError, DrillError
+from airflow_dr_provider.errors import ArchiveError, DrillError, RepositoryError
 from airflow_dr_provider.postgresql.backup_label import SIZE_LIMIT as LABEL_LIMIT
 from airflow_dr_provider.postgresql.backup_label import BackupLabel, parse_label
 from airflow_dr_provider.postgresql.walheader import LENGTH, WalHeader, parse_header
-from airflow_dr_provider.repositories.compression import content_of, without_suffix
+from airflow_dr_provider.repositories.archive_file import ArchiveFile as ArchiveFile
+from airflow_dr_provider.repositories.compression import without_suffix
 from airflow_dr_provider.repositories.halting import in_thread
+from airflow_dr_provider.repositories.segment_files import SegmentFiles
 from airflow_dr_provider.repositories.transfer import copy_content
 
 _HISTORY_LIMIT = 1 << 20
-
-
-class ArchiveFile(NamedTuple):
-    """One file of the archive.
-
-    :param path: where it lies; in a repository that is no folder of this machine, the path that its tool knows.
-    :param size: bytes as stored.
-    :param compression: an ending of :data:`~airflow_dr_provider.repositories.compression.SUFFIXES`, "" for a plain file.
-    :param source: opens its bytes as stored; None for a local file.
-    :param sha1: of its content, where the archive tells; "" where it doesn't.
-    """
-
-    path: Path
-    size: int
-    compression: str
-    source: Callable[[], BinaryIO] | None = None
-    sha1: str = ""
-
-    @property
-    def plain(self) -> bool:
-        """Whether the file lies on this machine just as PostgreSQL wrote it."""
-        return not self.compression and self.source is None
-
-    def open(self) -> BinaryIO:
-        """Its content, decompressed, from beginning to end.
-
-        :raises OSError: when it can't be opened.
-        :raises DrillError: when it can't be read any more; reading raises it too.
-        """
-        return content_of(self.path.open("rb") if self.source is None else self.source(), self.compression, self.path)
 
 
 @dataclass
 class ArchiveListing:
     """The names in an archive, nothing opened yet.
 
-    :param segments: by segment name; where one is there twice the plain file, else the one in the folder itself.
+    :param segments: by segment name; where one is there twice the plain file, else the one that was listed first.
     :param partial: names of segments of which only the beginning is there.
     :param histories: by timeline.
     :param labels: backup history files.
     """
 
     folder: Path
-    segments: dict[str, ArchiveFile] = field(default_factory=dict)
+    segments: MutableMapping[str, ArchiveFile] = field(default_factory=SegmentFiles)
     partial: set[str] = field(default_factory=set)
     histories: dict[int, ArchiveFile] = field(default_factory=dict)
     labels: list[ArchiveFile] = field(default_factory=list)
@@ -108,11 +79,14 @@ def read_header(file: ArchiveFile) -> WalHeader | str:
     """The header of a segment's first page, or what is wrong with it as the end of a sentence."""
     try:
         with file.open() as stream:
-            return parse_header(stream.read(LENGTH))
+            found = parse_header(stream.read(LENGTH))
     except OSError as error:
-        return f"can't be read: {error.strerror}"
+        found = f"can't be read: {error.strerror}"
     except DrillError as error:
-        return f"can't be read: {error.message}"
+        found = f"can't be read: {error.message}"
+    if isinstance(found, str) and file.spare is not None and isinstance(spare := read_header(file.spare), WalHeader):
+        return spare
+    return found
 
 
 def read_history(file: ArchiveFile) -> str:
@@ -172,11 +146,21 @@ async def plain_segments(
 
 
 def unpack_segment(file: ArchiveFile, target: Path, segment_size: int) -> int:
-    """Write a segment's content; all or nothing.
+    """Write a segment's content, from its spare where it can't be had otherwise; all or nothing.
 
     :return: bytes written.
     :raises ArchiveError: ``WAL_SEGMENT_DAMAGED`` when it can't be decompressed or isn't as long as a segment.
+    :raises RepositoryError: when the repository can't be reached, which says nothing of the segment.
     """
+    try:
+        return _unpack(file, target, segment_size)
+    except (ArchiveError, OSError):
+        if file.spare is None:
+            raise
+    return unpack_segment(file.spare, target, segment_size)
+
+
+def _unpack(file: ArchiveFile, target: Path, segment_size: int) -> int:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         digest = hashlib.sha1(usedforsecurity=False)
@@ -191,8 +175,10 @@ def unpack_segment(file: ArchiveFile, target: Path, segment_size: int) -> int:
         if file.sha1 and digest.hexdigest() != file.sha1:
             raise ArchiveError(f"{file.path} doesn't hold what its name says it does.", code="WAL_SEGMENT_DAMAGED")
         temporary.rename(target)
+    except RepositoryError:
+        raise
     except DrillError as error:
-        raise ArchiveError(error.message, code="WAL_SEGMENT_DAMAGED") from error
+        raise ArchiveError(error.message, code="WAL_SEGMENT_DAMAGED", facts=error.facts) from error
     finally:
         temporary.unlink(missing_ok=True)
     return written

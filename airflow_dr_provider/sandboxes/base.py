@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import psycopg
 
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
-from airflow_dr_provider.domain.reports import IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle
+from airflow_dr_provider.domain.reports import Endpoint, IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle
 
 
 class Sandbox(Protocol):
@@ -65,6 +65,10 @@ class Sandbox(Protocol):
         :param role: ``admin`` is a superuser of the sandbox's own; ``smoke`` may only read tables.
         :raises SandboxError: ``SANDBOX_LOST`` or ``SERVER_DIED`` when nobody answers.
         """
+        ...
+
+    def endpoint(self, handle: SandboxHandle) -> Endpoint:
+        """Where the restored server answers, for test runners beside the gate."""
         ...
 
     async def alive(self, handle: SandboxHandle) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import psycopg
 
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
-from airflow_dr_provider.domain.reports import IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle
+from airflow_dr_provider.domain.reports import Endpoint, IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle
 from airflow_dr_provider.errors import ConfigurationError, SandboxError
 from airflow_dr_provider.postgresql.account import Account, can_reach, unprivileged_account
 from airflow_dr_provider.postgresql.programs import Programs, find_programs, programs_in
@@ -21,6 +21,7 @@ from airflow_dr_provider.sandboxes.isolation import Enclosure, Way, furnish, str
 from airflow_dr_provider.sandboxes.place import Place
 from airflow_dr_provider.sandboxes.processes import ENVIRONMENT, belonging, end_all, remove_shared_memory
 from airflow_dr_provider.sandboxes.room import require_room
+from airflow_dr_provider.sandboxes.settings import PORT
 from airflow_dr_provider.sandboxes.settling import settled
 
 KIND = "process"
@@ -220,6 +221,11 @@ class ProcessSandbox:
                 f"The restored server of {handle.name} doesn't let {role} into database {database!r}: {said}",
                 code="SERVER_DIED" if dead else "SANDBOX_FAILED",
             ) from error
+
+    def endpoint(self, handle: SandboxHandle) -> Endpoint:
+        """The server's socket: it listens on no port."""
+        place, _ = self._present(handle)
+        return Endpoint(kind="unix_socket", address=str(place.run), port=PORT, credentials=str(place.credentials))
 
     async def probe(self, handle: SandboxHandle, probes_: Sequence[Probe]) -> tuple[ProbeResult, ...]:
         """Try to get out, from inside: in the server's namespaces, as its account."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.spec.base import IN_WORDS
+from airflow_dr_provider.spec.gate import KEPT
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.repository import REPOSITORY_KINDS
 from airflow_dr_provider.spec.sandbox import SANDBOX_KINDS
@@ -99,7 +100,7 @@ def spec_from_snapshot(snapshot: dict[str, Any]) -> DrillSpec:
     :raises SpecError: when it was made by a version of this package that is too different.
     """
     try:
-        return DrillSpec.model_validate(snapshot)
+        return DrillSpec.model_validate(snapshot, context=KEPT)
     except ValidationError as error:
         raise SpecError(f"The kept spec of this run can't be read by this version: {error.errors()[0]['msg']}.") from None
 

@@ -7,11 +7,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from croniter import CroniterError, croniter
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from airflow_dr_provider.custom_checks import custom_checks
 from airflow_dr_provider.domain.profiles import CHECK_NAMES
+from airflow_dr_provider.domain.routing import TAGS
 from airflow_dr_provider.spec.base import CONNECTION_ID, FilePath, Identifier, Name, QualifiedName, SegmentName, SpecPart, Text
 from airflow_dr_provider.spec.durations import Duration
+from airflow_dr_provider.spec.gate import Query, Smoke, TierChecks, known_checks
 from airflow_dr_provider.spec.repository import RepositorySpec
 from airflow_dr_provider.spec.sandbox import SandboxSpec
 from airflow_dr_provider.spec.target import TargetSpec
@@ -151,26 +163,15 @@ class Tier(SpecPart):
     exclude_checks: tuple[str, ...] = ()
     """Checks of the profile that are left out."""
 
-    @field_validator("exclude_checks")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in value if name not in CHECK_NAMES]
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no such check; known: {', '.join(CHECK_NAMES)}")
-        return value
+    checks: TierChecks = TierChecks()
+    """What its gate has beyond the profile, or lacks."""
 
+    _known = field_validator("exclude_checks")(known_checks)
 
-class Smoke(SpecPart):
-    """One statement that has to answer true."""
-
-    name: Name
-    """Its name, unique in the spec."""
-    sql: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=65536)]
-    """One statement whose first column is true when all is well. Read-only, time-limited, by a role without power."""
-    database: Text | None = None
-    """Where it runs: the connection's database, the only one there is, or postgres."""
-    timeout: Duration = timedelta(seconds=30)
-    """How long it may take."""
+    @property
+    def excluded(self) -> frozenset[str]:
+        """Every word that is left out."""
+        return frozenset((*self.exclude_checks, *self.checks.exclude))
 
 
 class Triage(SpecPart):
@@ -205,6 +206,8 @@ class DrillSpec(SpecPart):
     """The databases that checks cover; every one when left out."""
     smoke: tuple[Smoke, ...] = ()
     """Statements that have to answer true."""
+    queries: tuple[Query, ...] = ()
+    """Queries whose plans and latency are compared with those of earlier good runs."""
     triage: Triage = Triage()
     """What happens when no tier recovered."""
     verification: Verification = Verification()
@@ -239,12 +242,28 @@ class DrillSpec(SpecPart):
 
     @model_validator(mode="after")
     def _unique(self) -> DrillSpec:
-        for what, names in (("tiers", [tier.name for tier in self.tiers]), ("smoke", [test.name for test in self.smoke])):
-            twice = _twice(names)
+        for what, parts in (("tiers", self.tiers), ("smoke", self.smoke), ("queries", self.queries)):
+            twice = _twice(part.name for part in parts)
             if twice:
                 raise ValueError(f"{what}: the name {twice} is there twice")
         if self.databases is not None and not self.databases:
             raise ValueError("databases: name at least one, or leave it out to cover every database")
+        return self
+
+    @model_validator(mode="after")
+    def _routed(self, info: ValidationInfo) -> DrillSpec:
+        tiers = {tier.name for tier in self.tiers}
+        statements: tuple[Smoke | Query, ...] = (*self.smoke, *self.queries)
+        own = {tag for asked in statements for tag in asked.tags}
+        for asked in statements:
+            for name in asked.tiers:
+                if name not in tiers:
+                    raise ValueError(f"{asked.name}: tiers: there is no tier {name}; known: {', '.join(sorted(tiers))}")
+        known = (*CHECK_NAMES, *custom_checks(), *sorted(TAGS | own))
+        for tier in self.tiers:
+            for word in tier.checks.exclude:
+                if word not in known and not info.context:
+                    raise ValueError(f"tier {tier.name}: checks.exclude: no check or tag {word}; known: {', '.join(known)}")
         return self
 
 

@@ -62,7 +62,7 @@ class BarmanSpec(SpecPart):
 
 
 class WalGSpec(SpecPart):
-    """What WAL-G wrote."""
+    """What WAL-G wrote, read by WAL-G 3.0 or newer."""
 
     kind: Literal["walg"]
     """The kind of repository."""

@@ -18,6 +18,7 @@ from airflow_dr_provider.stages.history import read_history
 from airflow_dr_provider.stages.inputs import RunInputs
 from airflow_dr_provider.stages.naming import sandbox_name
 from airflow_dr_provider.stages.open_run import repository_of
+from airflow_dr_provider.stages.selection_inputs import rpo_seconds
 from airflow_dr_provider.stages.services import Services
 from airflow_dr_provider.state.records import Attempt, Resource, Run
 
@@ -42,7 +43,7 @@ class AttemptContext:
     @property
     def rpo_seconds(self) -> float:
         """The tier's RPO: its own, else the drill's."""
-        return (self.tier.rpo or self.spec.objectives.rpo).total_seconds()
+        return rpo_seconds(self.spec, self.tier)
 
     @cached_property
     def repository(self) -> Repository:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow_dr_provider.domain.catalog import SegmentRange
 from airflow_dr_provider.domain.chain import AttemptHistory, Rung, next_step
+from airflow_dr_provider.domain.routing_manifest import RoutingManifest
 from airflow_dr_provider.state.store import Store
 
 
@@ -41,3 +42,12 @@ def damaged_segments(history: tuple[AttemptHistory, ...]) -> tuple[SegmentRange,
         for entry in result.facts.get("bad_segments", ())
     }
     return tuple(sorted(found, key=lambda part: (part.timeline, part.first, part.last)))
+
+
+def latest_manifest(store: Store, run_id: str) -> RoutingManifest | None:
+    """The routing manifest of the run's latest attempt that has one."""
+    for attempt in reversed(read_history(store, run_id)):
+        for result in attempt.results:
+            if "manifest" in result.facts:
+                return RoutingManifest.model_validate(result.facts["manifest"])
+    return None

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from airflow_dr_provider.domain.catalog import Catalog, SegmentRange
+from airflow_dr_provider.domain.acknowledgement import Acknowledgement, JudgedHole, judge_holes
+from airflow_dr_provider.domain.catalog import Catalog
 from airflow_dr_provider.domain.continuity import holes
-from airflow_dr_provider.domain.target import TargetKind
-from airflow_dr_provider.domain.wal import segment_name
+from airflow_dr_provider.domain.target import aimed_moment
+from airflow_dr_provider.domain.wal import range_text
 from airflow_dr_provider.errors import DrillError, TargetError
 from airflow_dr_provider.repositories.base import Repository, repository
 from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.stages.damage import with_known_damage
 from airflow_dr_provider.stages.inputs import Finding, RunInputs, Stop
 from airflow_dr_provider.stages.production import kept_reference, open_reference, production_connection
 from airflow_dr_provider.stages.resolve_target import resolve_target
+from airflow_dr_provider.stages.selection_inputs import as_known
 from airflow_dr_provider.stages.services import Services
 from airflow_dr_provider.state.records import Run
 
@@ -46,36 +50,41 @@ async def open_inputs(services: Services, spec: DrillSpec, run: Run) -> RunInput
 
 async def _resolve(services: Services, spec: DrillSpec, run: Run, moment: datetime) -> RunInputs:
     adapter = repository_of(spec)
-    catalog = await adapter.catalog()
+    catalog = with_known_damage(await adapter.catalog(), services.store)
     reference_id, findings = await open_reference(services, spec, run.id)
+    reference = kept_reference(services, reference_id)
+    identifier = reference.system_identifier if reference is not None else None
+    catalog = as_known(catalog, identifier)
     asked = spec.target.recovery_target()
     resolution = await resolve_target(adapter, catalog, asked, moment=moment, now=services.clock())
-    reference = kept_reference(services, reference_id)
     connection = production_connection(services, spec)
-    own_time = resolution.target.time if asked.kind is not TargetKind.LATEST else None
-    if asked.kind is TargetKind.TIME:
-        own_time = datetime.fromisoformat(asked.value)
     return RunInputs(
-        moment=own_time or moment,
+        moment=aimed_moment(resolution.target, moment),
         target=resolution.target,
         repository=catalog.identity,
-        system_identifier=reference.system_identifier if reference is not None else None,
+        system_identifier=identifier,
         reference_id=reference_id,
         database=(spec.source.heartbeat.database if spec.source.heartbeat else None)
         or (connection.database if connection else None),
         bounded_by_hole=resolution.hole is not None,
-        findings=(*findings, *catalog_findings(catalog)),
+        findings=(*findings, *catalog_findings(catalog, acknowledgements(spec))),
     )
 
 
-def catalog_findings(catalog: Catalog) -> tuple[Finding, ...]:
-    """What is wrong with the repository though the drill goes on: unusable backups, holes, flawed segments."""
+def acknowledgements(spec: DrillSpec) -> tuple[Acknowledgement, ...]:
+    """The holes that the spec says are known."""
+    return tuple(
+        Acknowledgement(first=known.first, last=known.last or known.first, reason=known.reason)
+        for known in spec.selection.acknowledged
+    )
+
+
+def catalog_findings(catalog: Catalog, known: Sequence[Acknowledgement] = ()) -> tuple[Finding, ...]:
+    """What is wrong with the repository though the drill goes on: unusable backups, holes, flawed segments.
+
+    :param known: acknowledged holes; what they cover is no finding.
+    """
     size = catalog.archive.segment_size
-
-    def between(part: SegmentRange) -> str:
-        first = segment_name(part.timeline, part.first, size)
-        return first if part.first == part.last else f"{first} to {segment_name(part.timeline, part.last, size)}"
-
     unusable = tuple(
         Finding(
             subject=f"backup {backup.id}",
@@ -89,19 +98,28 @@ def catalog_findings(catalog: Catalog) -> tuple[Finding, ...]:
     missing = tuple(
         Finding(
             subject="archive",
-            detail=f"hole: {between(hole)}",
+            detail=f"hole: {range_text(judged.hole, size)}{_grown(judged, size)}",
             signature="WAL_HOLE",
-            facts=hole.model_dump(mode="json"),
+            facts=judged.hole.model_dump(mode="json"),
         )
-        for hole in holes(catalog)
+        for judged in judge_holes(holes(catalog), known, size)
+        if not judged.acknowledged
     )
     flawed = tuple(
         Finding(
             subject="archive",
-            detail=f"unusable: {between(part)}",
+            detail=f"unusable: {range_text(judged.hole, size)}{_grown(judged, size)}",
             signature="WAL_SEGMENT_DAMAGED",
-            facts=part.model_dump(mode="json"),
+            facts=judged.hole.model_dump(mode="json"),
         )
-        for part in catalog.archive.flawed
+        for judged in judge_holes(catalog.archive.flawed, known, size)
+        if not judged.acknowledged
     )
     return (*unusable, *missing, *flawed, *(Finding(subject="repository", detail=note) for note in catalog.notes))
+
+
+def _grown(judged: JudgedHole, segment_size: int) -> str:
+    """What of a hole is not acknowledged, when some of it is."""
+    if not judged.reasons:
+        return ""
+    return f", of which {', '.join(range_text(part, segment_size) for part in judged.open)} was not acknowledged"

@@ -12,6 +12,7 @@ import psycopg
 from pydantic import ValidationError
 
 from airflow_dr_provider.checks.fingerprint import capture
+from airflow_dr_provider.checks.hottest import with_hottest
 from airflow_dr_provider.connections import Connection, libpq
 from airflow_dr_provider.domain.reference import Reference
 from airflow_dr_provider.domain.reports import Probe
@@ -20,6 +21,7 @@ from airflow_dr_provider.spec.models import DrillSpec, FileReference
 from airflow_dr_provider.stages.inputs import Finding
 from airflow_dr_provider.stages.services import Services
 from airflow_dr_provider.state.records import KeptReference
+from airflow_dr_provider.state.store import Store
 
 PRODUCTION, LAST_GOOD_RUN = "production", "last_good_run"
 
@@ -43,7 +45,8 @@ async def capture_production(services: Services, spec: DrillSpec) -> Reference:
         )
 
     try:
-        return await capture(connect, databases=spec.databases, source=PRODUCTION, now=services.clock())
+        reference = await capture(connect, databases=spec.databases, source=PRODUCTION, now=services.clock())
+        return reference.model_copy(update={"databases": await with_hottest(connect, reference.databases)})
     except psycopg.Error as error:
         raise ProductionError(
             f"Production (connection {conn_id}) could not be read: {str(error).strip().splitlines()[0]}. "
@@ -60,7 +63,7 @@ async def open_reference(services: Services, spec: DrillSpec, run_id: str) -> tu
     """
     wanted = spec.source.reference
     if isinstance(wanted, FileReference):
-        return keep(services, spec, run_id, "file", _read(wanted.file)), ()
+        return keep(services, spec, run_id, "file", read_reference(wanted.file)), ()
     if wanted == LAST_GOOD_RUN:
         kept = services.store.latest_reference(spec.drill, LAST_GOOD_RUN)
         if kept is not None:
@@ -101,16 +104,11 @@ def kept_reference(services: Services, identifier: str | None) -> Reference | No
     return Reference.model_validate(kept.reference) if kept is not None else None
 
 
-def _age(kept: KeptReference, now: datetime, prefix: str) -> Finding:
-    seconds = (now - kept.captured_at).total_seconds()
-    return Finding(
-        subject="reference",
-        detail=f"{prefix}The reference kept at {kept.captured_at.isoformat()} serves; it is {seconds:.0f} s old.",
-        facts={"age_seconds": seconds, "reference_id": kept.id},
-    )
+def read_reference(path: Path) -> Reference:
+    """The reference in a file.
 
-
-def _read(path: Path) -> Reference:
+    :raises SpecError: when it can't be read or is none.
+    """
     try:
         return Reference.model_validate(json.loads(path.read_text()))
     except OSError as error:
@@ -121,6 +119,21 @@ def _read(path: Path) -> Reference:
         raise SpecError(
             f"source.reference.file: {path} is no reference of `airflow-dr reference capture`: {str(error).splitlines()[0]}."
         ) from error
+
+
+def last_reference(store: Store, drill: str, source: str) -> Reference | None:
+    """The newest reference that is kept of a source; None when there is none yet."""
+    kept = store.latest_reference(drill, source)
+    return Reference.model_validate(kept.reference) if kept is not None else None
+
+
+def _age(kept: KeptReference, now: datetime, prefix: str) -> Finding:
+    seconds = (now - kept.captured_at).total_seconds()
+    return Finding(
+        subject="reference",
+        detail=f"{prefix}The reference kept at {kept.captured_at.isoformat()} serves; it is {seconds:.0f} s old.",
+        facts={"age_seconds": seconds, "reference_id": kept.id},
+    )
 
 
 def production_connection(services: Services, spec: DrillSpec) -> Connection | None:

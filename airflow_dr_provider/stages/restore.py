@@ -7,9 +7,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from airflow_dr_provider.domain.catalog import Catalog
+from airflow_dr_provider.domain.chain import DAMAGED_BACKUP
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
-from airflow_dr_provider.domain.reports import FileReport, SandboxHandle, WalReport
+from airflow_dr_provider.domain.reports import BackupFault, FileReport, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
+from airflow_dr_provider.stages.routing import make_manifest
 
 if TYPE_CHECKING:
     from airflow_dr_provider.stages.context import AttemptContext
@@ -23,7 +25,7 @@ async def run(context: AttemptContext) -> StageResult:
     catalog = await context.repository.catalog()
     files, handle, files_seconds = await _files(context, catalog, coordinate, handle)
     if files.faults:
-        return _refused(files)
+        return _refused(files, coordinate)
     wal, handle, wal_seconds = await _wal(context, catalog, coordinate, handle)
     if wal.missing or wal.damaged:
         return _broken_wal(wal)
@@ -45,6 +47,7 @@ async def run(context: AttemptContext) -> StageResult:
             "files": files.model_dump(mode="json"),
             "wal": wal.model_dump(mode="json"),
             "recovery": recovery.model_dump(mode="json"),
+            "manifest": make_manifest(context, handle).model_dump(mode="json"),
         },
     )
 
@@ -73,9 +76,10 @@ async def _wal(
     return report, handle, time.monotonic() - begun
 
 
-def _refused(files: FileReport) -> StageResult:
+def _refused(files: FileReport, coordinate: RestoreCoordinate) -> StageResult:
     """The result for a backup whose files are not what they should be: no server was started on them."""
     first = files.faults[0]
+    member = _member(first, coordinate)
     counted = Counter(fault.code for fault in files.faults)
     more = f" and {len(files.faults) - 1} more" if len(files.faults) > 1 else ""
     detail = f"{first.path or 'backup'}: {first.detail}{more}; no server was started on it"
@@ -92,8 +96,17 @@ def _refused(files: FileReport) -> StageResult:
         signature=first.code,
         detail=detail,
         checks=(check,),
-        facts={"files": files.model_copy(update={"faults": files.faults[:50]}).model_dump(mode="json")},
+        facts={
+            "files": files.model_copy(update={"faults": files.faults[:50]}).model_dump(mode="json"),
+            **({DAMAGED_BACKUP: member} if member is not None else {}),
+        },
     )
+
+
+def _member(fault: BackupFault, coordinate: RestoreCoordinate) -> str | None:
+    """The backup of an incremental chain that a fault lies in, by the name before its path; None where that isn't told."""
+    members = (coordinate.backup_id, *coordinate.chain) if coordinate.chain else ()
+    return next((member for member in members if f"{fault.path}/".startswith(f"{member}/")), None)
 
 
 def _broken_wal(wal: WalReport) -> StageResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,12 +11,13 @@ import psycopg
 from airflow_dr_provider.checks.base import CheckContext, HeartbeatPlace, SmokeTest
 from airflow_dr_provider.checks.fingerprint import capture
 from airflow_dr_provider.checks.gate import run_checks
-from airflow_dr_provider.domain.profiles import PROFILES
 from airflow_dr_provider.domain.reports import FileReport, Recovery, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict, combine
 from airflow_dr_provider.errors import SandboxError
+from airflow_dr_provider.stages.databases import databases
 from airflow_dr_provider.stages.production import LAST_GOOD_RUN, keep, kept_reference, probes
-from airflow_dr_provider.stages.warm import databases
+from airflow_dr_provider.stages.query_baselines import keep_baselines, kept_baselines
+from airflow_dr_provider.stages.routing import default_database, routed_checks, routed_smoke, watched_queries
 
 if TYPE_CHECKING:
     from airflow_dr_provider.stages.context import AttemptContext
@@ -30,9 +32,9 @@ async def run(context: AttemptContext) -> StageResult:
             code="SANDBOX_LOST",
         )
     names = await databases(context, handle)
-    skipped = set(context.tier.exclude_checks)
-    profile = tuple(name for name in PROFILES[context.tier.profile] if name not in skipped)
-    checks = await run_checks(profile, _check_context(context, handle, names))
+    begun = time.monotonic()
+    checks = await run_checks(routed_checks(context), _check_context(context, handle, names))
+    gate_seconds = time.monotonic() - begun
     verdict = combine(checks)
     if verdict is not Verdict.PASSED and not await context.sandbox.alive(handle):
         words = await context.sandbox.log_tail(handle, 3)
@@ -41,13 +43,17 @@ async def run(context: AttemptContext) -> StageResult:
         )
     if verdict is Verdict.PASSED:
         await _keep_reference(context, handle, names)
+        keep_baselines(context, checks)
     worst = _worst(checks, verdict)
     return StageResult(
         stage=StageName.VALIDATE,
         verdict=verdict,
         signature=None if verdict is Verdict.PASSED else (worst.signature if worst else "NO_DATA_CHECK"),
-        detail=_summary(checks, worst),
-        metrics={name: value for check in checks for name, value in check.measurements.items()},
+        detail=_summary(checks, worst, verdict),
+        metrics={
+            "gate_seconds": gate_seconds,
+            **{name: value for check in checks for name, value in check.measurements.items()},
+        },
         checks=checks,
     )
 
@@ -61,7 +67,7 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
     async def connect(database: str, role: Literal["admin", "smoke"]) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         return await context.sandbox.connect(handle, database, role=role)
 
-    default = context.inputs.database or _only(names)
+    default = default_database(context, names)
     return CheckContext(
         coordinate=context.coordinate(),
         recovery=Recovery.model_validate(restored.facts["recovery"]),
@@ -81,9 +87,12 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
                 sql=test.sql,
                 database=test.database or default,
                 timeout_seconds=test.timeout.total_seconds(),
+                expect=test.expect,
             )
-            for test in context.spec.smoke
+            for test in routed_smoke(context)
         ),
+        queries=watched_queries(context, default),
+        query_baselines=kept_baselines(context),
         moment=context.inputs.moment,
         rpo_seconds=context.rpo_seconds,
         row_drop_percent=context.spec.row_drop,
@@ -93,25 +102,22 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
     )
 
 
-def _only(names: tuple[str, ...]) -> str:
-    """Where smoke tests run when nobody says: the one database beside ``postgres``, else ``postgres``."""
-    others = [name for name in names if name != "postgres"]
-    return others[0] if len(others) == 1 else "postgres"
-
-
 def _worst(checks: tuple[CheckResult, ...], verdict: Verdict) -> CheckResult | None:
-    """The check that speaks for the gate: the first whose verdict is the gate's own."""
+    """The check that speaks for the gate: the first whose verdict is the gate's own, before those that only followed it."""
     if verdict is Verdict.PASSED:
         return None
-    return next((check for check in checks if check.verdict is verdict and check.required), None) or next(
-        (check for check in checks if check.verdict is verdict and verdict is Verdict.FAILED), None
-    )
+    counted = [check for check in checks if check.verdict is verdict and (check.required or verdict is Verdict.FAILED)]
+    return min(counted, key=lambda check: (check.signature == "CHECK_NOT_RUN", not check.required), default=None)
 
 
-def _summary(checks: tuple[CheckResult, ...], worst: CheckResult | None) -> str:
+def _summary(checks: tuple[CheckResult, ...], worst: CheckResult | None, verdict: Verdict) -> str:
     passed = sum(check.verdict is Verdict.PASSED for check in checks)
     counted = f"{passed} of {len(checks)} checks passed"
-    return f"{counted}; {worst.name}: {worst.detail}" if worst else counted
+    if worst is not None:
+        return f"{counted}; {worst.name}: {worst.detail}"
+    if verdict is Verdict.PASSED:
+        return counted
+    return f"{counted}, and none of them looked at data: add a smoke test or a heartbeat to the spec, or take the profile full"
 
 
 async def _keep_reference(context: AttemptContext, handle: SandboxHandle, names: tuple[str, ...]) -> None:

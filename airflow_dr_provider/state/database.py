@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from airflow_dr_provider.errors import StateError
 
 VERSION_TABLE = "dr_alembic_version"
-HEAD = "0001"
+HEAD = "0003"
 _LOCK = 0x6472_6C6C  # any number that nobody else takes an advisory lock on
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
 
@@ -105,6 +105,37 @@ def plainly(url: sa.URL) -> Iterator[None]:
         ) from error
 
 
+class Database:
+    """The one way into the database: each block is one transaction, and its errors are plain words.
+
+    :raises StateError: from both blocks when the database can't be used.
+    """
+
+    def __init__(self, engine: Engine, url: sa.URL) -> None:
+        self._engine = engine
+        self.url = url
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database."""
+        with plainly(self.url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose changes are there together, or not at all."""
+        with (
+            plainly(self.url),
+            self._engine.connect().execution_options(write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+
 def migrate(engine: Engine) -> None:
     """Bring the schema up to date, one process at a time.
 
@@ -120,6 +151,21 @@ def migrate(engine: Engine) -> None:
         if revision == HEAD:
             return
         _upgrade(connection, revision)
+
+
+def is_made(url: sa.URL) -> bool:
+    """Whether a store of this package lies at an address. Nothing is made to find out."""
+    if url.get_backend_name() == "sqlite":
+        path = Path(url.database or "")
+        # Even an empty file would be written to by the first connection.
+        if not url.database or url.database == ":memory:" or not path.exists() or path.stat().st_size == 0:
+            return False
+    engine = connect(url)
+    try:
+        with engine.connect() as connection:
+            return _revision(connection) is not None
+    finally:
+        engine.dispose()
 
 
 def _revision(connection: Connection) -> str | None:

@@ -164,3 +164,17 @@ class Measurement(Value):
     value: float
     unit: str
     at: datetime
+
+
+class SeenSignature(Value):
+    """A failure signature over all runs.
+
+    :param count: how often a stage, or the opening of a run, ended with it.
+    :param drills: the drills that met it, by name.
+    """
+
+    code: str
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    drills: tuple[str, ...]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from airflow_dr_provider.domain.chain import state_name
 from airflow_dr_provider.domain.verdicts import StageName, StageResult
 from airflow_dr_provider.errors import StateError
 from airflow_dr_provider.state import chainlog, database
+from airflow_dr_provider.state.ledger import VerificationLedger
 from airflow_dr_provider.state.records import (
     Attempt,
     Checkpoint,
@@ -24,8 +24,10 @@ from airflow_dr_provider.state.records import (
     Resource,
     ResourceState,
     Run,
+    SeenSignature,
     Transition,
 )
+from airflow_dr_provider.state.signatures import seen_signatures
 from airflow_dr_provider.state.tables import (
     attempts,
     checkpoints,
@@ -48,8 +50,10 @@ class Store:
     """
 
     def __init__(self, engine: Engine, url: sa.URL) -> None:
-        self._engine = engine
-        self._url = url
+        self._database = database.Database(engine, url)
+        self._reading = self._database.reading
+        self._writing = self._database.writing
+        self.ledger = VerificationLedger(self._database)
 
     # -- opening -------------------------------------------------------------------------------------------------------
     @classmethod
@@ -61,28 +65,21 @@ class Store:
             database.migrate(engine)
         return cls(engine, parsed)
 
+    @classmethod
+    def existing(cls, url: str) -> Store | None:
+        """Connect to a store that is there already; None, and nothing made, where none is."""
+        parsed = database.database_url(url)
+        with database.plainly(parsed):
+            return cls.open(url) if database.is_made(parsed) else None
+
     def close(self) -> None:
         """Give the connection back."""
-        self._engine.dispose()
+        self._database.close()
 
     @property
     def url_without_password(self) -> str:
         """The store's address, fit for a message."""
-        return database.shown(self._url)
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with database.plainly(self._url), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with (
-            database.plainly(self._url),
-            self._engine.connect().execution_options(write=True) as connection,
-            connection.begin(),
-        ):
-            yield connection
+        return database.shown(self._database.url)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
     def open_run(
@@ -430,6 +427,11 @@ class Store:
         with self._reading() as connection:
             found = sa.select(measurements).where(measurements.c.run_id == run_id).order_by(measurements.c.id)
             return _all(connection, Measurement, found)
+
+    def signatures(self, drill: str | None = None) -> tuple[SeenSignature, ...]:
+        """The failure signatures of all runs, or of one drill's; see :mod:`airflow_dr_provider.state.signatures`."""
+        with self._reading() as connection:
+            return seen_signatures(connection, drill)
 
 
 # -- rows and values ---------------------------------------------------------------------------------------------------

@@ -181,3 +181,42 @@ measurements = sa.Table(
     sa.Column("unit", sa.String(16), nullable=False),
     sa.Column("at", Moment, nullable=False),
 )
+
+scans = sa.Table(
+    "dr_scans",
+    metadata,
+    sa.Column("id", sa.String(120), primary_key=True),
+    sa.Column("drill", sa.String(64), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("conclusive", sa.Boolean, nullable=False),
+    sa.Column("repository", sa.String(500)),
+    sa.Column("restorable", Json),
+    sa.Column("holes", Json, nullable=False),
+    sa.Column("findings", Json, nullable=False),
+    sa.Column("notes", Json, nullable=False),
+    sa.Column("memory", Json, nullable=False),
+    # Of what was said: scans that say the same as those around them are not worth keeping for long.
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("repeats", sa.Boolean, nullable=False),
+    sa.Index(None, "drill", "at"),
+)
+
+verified = sa.Table(
+    "dr_verified",
+    metadata,
+    sa.Column("repository", sa.String(500), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("stamp", sa.String(250), nullable=False),
+    sa.Column("backup_id", sa.String(250), nullable=False),
+    sa.Column("timeline", sa.BigInteger),
+    sa.Column("segment", sa.BigInteger),
+    sa.Column("checksum", sa.String(250), nullable=False),
+    sa.Column("compared", sa.Boolean, nullable=False),
+    sa.Column("unfinished", sa.Boolean, nullable=False),
+    # The repository is in no other index than the key's: a planner without statistics would look names up by that one.
+    sa.Column("verified_at", Moment, nullable=False, index=True),
+    sa.Column("verified_by", sa.String(500), nullable=False),
+    sa.Column("fault_code", sa.String(64), index=True),
+    sa.Column("fault_detail", sa.Text),
+)

@@ -17,7 +17,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.factory import load_drills, report_bad_specs
-from airflow_dr_provider.factory.thin import THIN_DAG, THIN_REAPER
+from airflow_dr_provider.factory.thin import THIN_DAG, THIN_REAPER, THIN_WATCH
 from tests.dags.conftest import text
 
 pytestmark = pytest.mark.airflow
@@ -57,12 +57,13 @@ def bag(folder: Path) -> DagBag:
 def test_the_shipped_folder_parses() -> None:
     found = bag(SHIPPED)
     assert found.import_errors == {}
-    assert set(found.dags) == {"orders", "dr_reaper"}
+    assert set(found.dags) == {"orders", "dr_reaper", "dr_watch"}
 
 
 def test_the_shipped_files_are_what_the_demonstration_lays_out() -> None:
     assert (SHIPPED / "orders.py").read_text() == THIN_DAG
     assert (SHIPPED / "dr_reaper.py").read_text() == THIN_REAPER
+    assert (SHIPPED / "dr_watch.py").read_text() == THIN_WATCH
 
 
 # -- serialisation -----------------------------------------------------------------------------------------------------

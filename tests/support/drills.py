@@ -32,6 +32,8 @@ tiers:
 smoke:
   - {{name: orders_present, sql: "SELECT count(*) > 0 FROM orders"}}
 """
+QUIET = {"autovacuum": "off", "checkpoint_timeout": "1h"}
+"""Settings of a production that writes nothing of its own accord: its archive is the same however long a session takes."""
 SECOND_TIER = "  - {name: secondary, role: isolated, sandbox: {kind: process}, timeout: 5m, profile: light}"
 
 
@@ -112,6 +114,14 @@ class Bench:
         assert "Traceback" not in done.stderr, done.stderr
         document["stderr"] = done.stderr
         return document
+
+    def plan(self, *arguments: str, as_of: datetime | None = None) -> dict[str, Any]:
+        """``airflow-dr plan --json``; its document with the exit code in it."""
+        moment = as_of or self.disaster
+        done = self.call("plan", str(self.spec), "--json", "--as-of", moment.isoformat(), *arguments)
+        assert "Traceback" not in done.stderr, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return {**document, "exit_code": done.returncode}
 
     def store(self) -> Store:
         return Store.open(self.state)

@@ -379,5 +379,5 @@ def test_the_drill_is_good_and_its_dags_are_the_shipped_ones() -> None:
     command = [sys.executable, "-m", "airflow_dr_provider.cli.main", "lint", str(folder / "orders.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("orders.py", "dr_reaper.py"):
+    for name in ("orders.py", "dr_reaper.py", "dr_watch.py"):
         assert (folder / name).read_text() == (ROOT / "dags" / name).read_text()

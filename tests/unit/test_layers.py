@@ -53,7 +53,9 @@ def test_the_contracts_would_notice(tmp_path: Path, module: str, line: str) -> N
 HEAVY = ("airflow", "sqlalchemy", "alembic", "pandas", "psycopg", "boto3", "kubernetes")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["lint", "--help"], ["run", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["lint", "--help"], ["run", "--help"], ["plan", "--help"]], ids=" ".join
+)
 def test_the_command_line_starts_light(arguments: list[str]) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "airflow_dr_provider.cli.main", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -20,6 +20,8 @@ from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.target import RecoveryTarget, ResolvedTarget
 from airflow_dr_provider.repositories.basebackup import BaseBackupRepository
+from tests.integration.repositories.barman_lab import Barman, barman_lab
+from tests.support.drills import QUIET
 
 MIB = 1 << 20
 
@@ -107,7 +109,7 @@ def lab(major: int) -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="dr-"))
     folder.chmod(0o755)
     try:
-        with DemoProduction(folder, major=major, settings={"max_prepared_transactions": "2"}) as production:
+        with DemoProduction(folder, major=major, settings={**QUIET, "max_prepared_transactions": "2"}) as production:
             production.create(initdb=("--wal-segsize=1",))
             yield Lab(folder, production, work(production, folder / "space"))
     finally:
@@ -204,3 +206,19 @@ def copies(place: Path) -> Callable[[Lab], Copy]:
 def copy(lab18: Lab, copies: Callable[[Lab], Copy]) -> Copy:
     """A copy of the archive of PostgreSQL 18, and no backup yet."""
     return copies(lab18)
+
+
+@pytest.fixture(scope="session")
+def barman_home() -> Iterator[Barman]:
+    """A real Barman with three servers."""
+    with barman_lab() as made:
+        yield made
+
+
+@pytest.fixture
+def barman(barman_home: Barman) -> Iterator[Barman]:
+    """A copy of it for one test."""
+    folder = Path(tempfile.mkdtemp(prefix="dr-"))
+    folder.chmod(0o755)
+    yield barman_home.copy(folder)
+    shutil.rmtree(folder)

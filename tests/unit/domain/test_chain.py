@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from airflow_dr_provider.domain.chain import (
     COULD_NOT_VERIFY,
+    DAMAGED_BACKUP,
     ENDS,
     RECOVERED,
     START,
@@ -137,6 +138,14 @@ def test_a_selection_without_a_candidate_is_not_asked_again_on_the_same_tier(cod
     assert step(attempt(0, code, StageName.SELECT)).destination == "secondary"
     found = step(attempt(0, code, StageName.SELECT), attempt(1, code, StageName.SELECT), attempt(2, code, StageName.SELECT))
     assert (found.move, found.destination, found.refuse, found.quarantine) == (Move.TRIAGE, TRIAGE, False, None)
+
+
+def test_the_backup_that_a_fault_lies_in_is_quarantined_be_it_the_candidates_base() -> None:
+    failure = failed(StageName.RESTORE, "BACKUP_CHECKSUM_MISMATCH").model_copy(update={"facts": {DAMAGED_BACKUP: "full"}})
+    found = step(AttemptHistory(rung=0, candidate="incremental", results=(failure,)))
+    assert (found.quarantine, found.refuse) == ("full", True)
+    own = failure.model_copy(update={"facts": {DAMAGED_BACKUP: "incremental"}})
+    assert step(AttemptHistory(rung=0, candidate="incremental", results=(own,))).quarantine == "incremental"
 
 
 def test_a_backup_that_could_not_be_judged_is_refused_and_not_quarantined() -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_dr_provider.domain.continuity import holes, latest_timeline, reach, timeline_at, whole_path
-from tests.unit.domain.worlds import GRID, World, files_of, make_world, ordered_files, questions
+from airflow_dr_provider.domain.continuity import Continuity, holes, latest_timeline, timeline_at, whole_path
+from airflow_dr_provider.domain.wal import ranges_of_names
+from tests.unit.domain.worlds import GRID, SIZES, WIDTH, World, files_of, make_world, ordered_files, questions
 
 SWEEP = 10_000
 
 
 def check_reach(world: World) -> int:
     """Compare every answer; return how many holes there were."""
-    archive, bad, found_holes = world.archive(), world.bad_ranges(), 0
+    continuity, found_holes = Continuity(world.archive(), world.bad_ranges()), 0
     for backup, timeline in questions(world):
-        found = reach(archive, backup, timeline, bad=bad)
+        found = continuity.reach(backup, timeline)
         assert found.on_timeline == world.on_timeline(backup, timeline)
         if not found.on_timeline:
             assert found.path == ()
@@ -68,12 +70,38 @@ def check_timelines(world: World) -> None:
 
 
 def test_ten_thousand_archives_have_no_false_and_no_missed_hole() -> None:
-    seen = 0
+    seen: Counter[str] = Counter()
     for seed in range(SWEEP):
         world = make_world(random.Random(seed).randint)
-        seen += check_reach(world)
-        check_holes(world)
-    assert seen > SWEEP / 10
+        try:
+            seen["holes"] += check_reach(world)
+            check_holes(world)
+            check_listing(world)
+        except AssertionError as error:
+            raise AssertionError(f"make_world(random.Random({seed}).randint): {error}") from error
+        seen.update(features(world))
+    assert {int(name) for name in seen if name.isdecimal()} == set(SIZES)
+    assert min(seen.values()) > SWEEP / 10, seen
+
+
+def check_listing(world: World) -> None:
+    """Whatever the copies of its segments are called, an archive holds what it holds, and beginnings are no segments."""
+    assert files_of(world.archive().ranges) == world.files
+    assert files_of(ranges_of_names(world.listing.partial, world.size)) == world.partial
+
+
+def features(world: World) -> set[str]:
+    """What a world has of all that makes archives hard to judge."""
+    ends = {timeline: max((n for member, n in world.files if member == timeline), default=0) for timeline in world.begins}
+    found = {
+        str(world.size): True,
+        "forks": len(world.begins) > 1,
+        "lag": any(end < world.base + WIDTH for end in ends.values()),
+        "duplicates": len(world.copies) > len(world.files),
+        "compressed": any(name.endswith(".zst") for name in world.copies),
+        "partial": bool(world.partial),
+    }
+    return {name for name, there in found.items() if there}
 
 
 def test_timelines_of_generated_archives() -> None:

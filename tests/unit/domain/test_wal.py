@@ -239,6 +239,27 @@ def test_bulk_reading_over_several_batches(size: int, order: str) -> None:
         assert merge_ranges(found for found in parsed if found is not None) == expected
 
 
+@pytest.mark.parametrize("spread", [1 << 22, 1 << 40])
+def test_bulk_reading_of_names_far_apart(spread: int) -> None:
+    chance = random.Random(2)
+    places = [(chance.randint(1, 3), chance.randrange(spread)) for _ in range(90_000)]
+    places += [(timeline, number + 1) for timeline, number in places[::3]]
+    chance.shuffle(places)
+    names = [segment_name(timeline, number, SIZE) for timeline, number in places]
+    found = ranges_of_names(iter(names), SIZE)
+    assert is_normal(found)
+    assert files_of(found) == set(places)
+    assert merge_ranges(iter(places)) == found
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_bulk_reading_of_one_folder_after_another(size: int) -> None:
+    """Each folder in order; the second begins before the first ends, and some of its names are there, too."""
+    lists = (range(90_000), range(60_000, 170_000, 2), range(60_001, 170_000, 2))
+    names = [segment_name(1, number, size) for numbers in lists for number in numbers]
+    assert ranges_of_names(names, size) == (segments(1, 0, 169_999),)
+
+
 @given(sizes, st.lists(st.tuples(st.integers(1, 2), st.integers(0, 20)), max_size=40), st.integers(0, 3))
 def test_bulk_reading_equals_one_by_one(size: int, files: list[tuple[int, int]], high: int) -> None:
     per = (1 << 32) // size

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 from airflow_dr_provider.domain.catalog import Backup, BackupFlaw, Catalog, SegmentRange, TimelineFork, WalArchive
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.wal import ranges_of_names
+from airflow_dr_provider.repositories.compression import compression_of
+from airflow_dr_provider.repositories.wal_files import ArchiveFile, ArchiveListing, sort_in
 
 Choose = Callable[[int, int], int]
 File = tuple[int, int]
@@ -34,6 +38,9 @@ class World:
     files: set[File]
     flawed: set[File]
     bad: set[File]
+    partial: set[File] = field(default_factory=set)
+    copies: list[str] = field(default_factory=list)
+    """Names of files: each segment's at least once, from whichever repository, compressed or not; and of ``.partial`` ones."""
     backups: list[Backup] = field(default_factory=list)
 
     # -- positions: cells of a quarter segment, counted from the start of the WAL -------------------------------------------
@@ -121,13 +128,21 @@ class World:
             TimelineFork(timeline=timeline, parent=parent, switch_lsn=self.lsn(self.begins[timeline]))
             for timeline, parent in self.parents.items()
         )
-        names = self.names(self.files)
         return WalArchive(
             segment_size=self.size,
-            ranges=ranges_of_names([*names, *names[::2]], self.size),
+            ranges=ranges_of_names(self.listing.segments, self.size),
+            partial=ranges_of_names(self.listing.partial, self.size),
             forks=tuple(forks),
             flawed=ranges_of_names(self.names(self.flawed), self.size),
         )
+
+    @cached_property
+    def listing(self) -> ArchiveListing:
+        """The archive as an adapter lists it."""
+        listing = ArchiveListing(Path("world"))
+        for name in self.copies:
+            assert sort_in(listing, ArchiveFile(Path(name), self.size, compression_of(name)), name)
+        return listing
 
     def bad_ranges(self) -> tuple[SegmentRange, ...]:
         return tuple(SegmentRange(timeline=timeline, first=number, last=number) for timeline, number in self.bad)
@@ -171,9 +186,26 @@ def make_world(choose: Choose) -> World:
     flawed = {some[choose(0, len(some) - 1)]} if some and choose(0, 3) == 0 else set()
     bad = {some[choose(0, len(some) - 1)]} if some and choose(0, 3) == 0 else set()
     world = World(size, base, parents, begins, files, flawed, bad)
+    _make_copies(world, choose)
     for number in range(choose(1, 3)):
         world.backups.append(_make_backup(world, number, choose))
     return world
+
+
+def _make_copies(world: World, choose: Choose) -> None:
+    """The files' names: up to three repositories' copies of a segment, in no order, and beginnings of what comes last."""
+    for name in world.names(world.files):
+        for _ in range(1 + max(0, choose(-3, 2))):
+            world.copies.append(name + ("", "", ".gz", ".zst", ".lz4")[choose(0, 4)])
+    lasts = {timeline: max((n for member, n in world.files if member == timeline), default=None) for timeline in world.begins}
+    for timeline, last in lasts.items():
+        if last is not None and choose(0, 3) == 0:
+            number = last + choose(0, 1)
+            world.partial.add((timeline, number))
+            (name,) = world.names({(timeline, number)})
+            world.copies.append(name + (".partial", ".gz.partial", ".partial.gz")[choose(0, 2)])
+    if choose(0, 1):
+        world.copies.reverse()
 
 
 def _make_backup(world: World, number: int, choose: Choose) -> Backup:

@@ -213,6 +213,24 @@ def test_quarantine(store: Store) -> None:
     assert store.quarantined("r") == (entry,)
 
 
+def test_only_a_store_that_is_there_is_opened_for_a_look(url: str) -> None:
+    assert Store.existing(url) is None
+    assert Store.existing(url) is None  # the first look made nothing either
+    if url.startswith("sqlite"):
+        path = Path(url.removeprefix("sqlite:///"))
+        assert list(path.parent.iterdir()) == []
+        path.touch()
+        assert Store.existing(url) is None
+        assert path.stat().st_size == 0
+    made = Store.open(url)
+    made.quarantine(Quarantined(repository="r", backup_id="b", signature="X", detail="", run_id="1", at=NOW))
+    made.close()
+    found = Store.existing(url)
+    assert found is not None
+    assert [entry.backup_id for entry in found.quarantined("r")] == ["b"]
+    found.close()
+
+
 def test_references(store: Store) -> None:
     for number, source in enumerate(("production", "production", "last_good_run")):
         store.keep_reference(
@@ -324,3 +342,28 @@ def test_sqlite_waits_for_another_writer(tmp_path: Path) -> None:
         assert opening.result(20).id == "orders-1"
     other.close()
     store.close()
+
+
+def test_a_signature_is_told_once_with_its_first_and_last_time(store: Store) -> None:
+    for number, drill in ((1, "orders"), (2, "billing"), (3, "orders")):
+        run = open_run(store, f"run-{number}", drill=drill)
+        now = NOW + timedelta(days=number)
+        store.open_attempt(run.id, rung=0, tier="primary", number=1, now=now)
+        failed = result(StageName.SELECT, Verdict.FAILED)
+        store.finish_stage(f"{run.id}.0", digest="d", result=failed, started_at=now, now=now)
+        store.move(
+            run.id, source="primary", destination="manual_triage", reason="NO_CANDIDATE", signature="NO_CANDIDATE", now=now
+        )
+        store.close_run(run.id, outcome="MANUAL_TRIAGE", exit_code=1, record={}, now=now)
+    run = open_run(store, "run-4")
+    late = NOW + timedelta(days=9)
+    store.move(
+        run.id, source="start", destination="manual_triage", reason="TARGET_IN_FUTURE", signature="TARGET_IN_FUTURE", now=late
+    )
+    future, missing = store.signatures()
+    assert (future.code, future.count, future.first_seen, future.last_seen) == ("TARGET_IN_FUTURE", 1, late, late)
+    assert (missing.code, missing.count, missing.drills) == ("NO_CANDIDATE", 3, ("billing", "orders"))
+    assert (missing.first_seen, missing.last_seen) == (NOW + timedelta(days=1), NOW + timedelta(days=3))
+    (billing,) = store.signatures("billing")
+    assert (billing.code, billing.count, billing.first_seen) == ("NO_CANDIDATE", 1, NOW + timedelta(days=2))
+    assert store.signatures("unknown") == ()

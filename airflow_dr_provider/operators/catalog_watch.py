@@ -1,0 +1,96 @@
+"""Watch over a drill's backups, and over the drill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Asset
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_dr_provider.domain.signatures import signature
+from airflow_dr_provider.hooks.drill import judged
+from airflow_dr_provider.hooks.exceptions import DrillFindingsError
+from airflow_dr_provider.operators.base import DrillOperator
+from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.stages.watch import kept_scan, scan
+
+SCAN = "scan"
+"""The XCom that holds the scan's id."""
+
+
+def restorable_asset(drill: str) -> Asset:
+    """The asset that says up to when a drill's cluster could be restored: what a DAG may be scheduled on."""
+    return Asset(name=f"dr://{drill}/restorable", uri=f"dr://{drill}/restorable")
+
+
+class CatalogWatchOperator(DrillOperator):
+    """Scan a drill's repository and runs, and publish up to where it could be restored.
+
+    Reads names, sizes and headers, and the end of the WAL; opens no run. The event of the asset :func:`restorable_asset` has
+    ``restorable_to``, ``lsn``, ``timeline``, ``backup`` and ``scan``; none is published when nothing could be restored: the
+    task is skipped. What is wrong fails another task, :class:`CatalogFindingsOperator`, for a failed one publishes nothing.
+
+    :param spec: the drill.
+    """
+
+    ui_color = "#dbe9f6"
+
+    def __init__(self, *, spec: DrillSpec, **kwargs: Any) -> None:
+        super().__init__(outlets=[restorable_asset(spec.drill)], **kwargs)
+        self.spec = spec
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Scan; the scan's id goes to XCom.
+
+        :raises AirflowSkipException: when there is nothing to publish.
+        """
+        with judged(), self.hook().services() as services:
+            identifier, report = self.run(scan(services, self.spec))
+        context["ti"].xcom_push(key=SCAN, value=identifier)
+        for note in report.notes:
+            self.log.info("note: %s", note)
+        point = report.restorable
+        if point is None:
+            raise AirflowSkipException(f"{self.spec.drill}: nothing to publish; the task of the findings says why.")
+        extra = {
+            "restorable_to": point.time.isoformat() if point.time is not None else None,
+            "lsn": str(point.lsn),
+            "timeline": point.timeline,
+            "backup": point.backup,
+            "scan": identifier,
+        }
+        context["outlet_events"][restorable_asset(self.spec.drill)].extra = extra
+        self.log.info("restorable to %s, %s on timeline %s, by %s", point.time, point.lsn, point.timeline, point.backup)
+        return extra
+
+
+class CatalogFindingsOperator(DrillOperator):
+    """Fail with what a scan found, so that whoever is told of failed tasks is told of it.
+
+    :param scan: the scan's id in the state store. (templated)
+    """
+
+    template_fields: Sequence[str] = ("drill_run_id", "scan")
+    ui_color = "#fdebd0"
+
+    def __init__(self, *, scan: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scan = scan
+
+    def execute(self, context: Any) -> int:
+        """Say that nothing was found.
+
+        :raises DrillFindingsError: with everything that was, new or known.
+        """
+        with judged(), self.hook().services() as services:
+            report = kept_scan(services, self.scan)
+        for finding in report.findings:
+            age = "new" if report.is_new(finding) else f"since {finding.since.isoformat(timespec='minutes')}"
+            severity = signature(finding.signature).severity.value
+            self.log.error("%s %s (%s) %s: %s", severity, finding.signature, age, finding.subject, finding.detail)
+        if report.findings:
+            new = sum(report.is_new(finding) for finding in report.findings)
+            told = "; ".join(f"{finding.signature} {finding.subject}: {finding.detail}" for finding in report.findings)
+            raise DrillFindingsError(f"{report.drill}: {len(report.findings)} findings, {new} of them new. {told}")
+        return 0
