@@ -10,8 +10,8 @@ import psycopg
 from psycopg import errors, sql
 
 from airflow_dr_provider.checks.base import CheckContext
-from airflow_dr_provider.checks.catalog_queries import DRILL_SCHEMA
 from airflow_dr_provider.checks.cluster_drift import cluster_facts
+from airflow_dr_provider.checks.extension import calm, install
 from airflow_dr_provider.checks.parallel import Connection, spread
 from airflow_dr_provider.checks.sql_errors import describe, is_corruption
 from airflow_dr_provider.domain.verdicts import CheckResult, Verdict
@@ -70,7 +70,7 @@ class AmcheckCheck:
                 continue
             async with await context.connect(database, "admin") as connection:
                 try:
-                    schema = await _install(connection)
+                    schema = await install(connection, "amcheck")
                 except psycopg.Error as error:
                     if is_corruption(error):
                         return (self._corrupt([f"{database}: {describe(error)}"], 0, {}),)
@@ -79,7 +79,7 @@ class AmcheckCheck:
                     return (self._cannot(f"amcheck can't be installed in database {database}: {describe(error)}."),)
                 relations[database] = await _relations(connection, schema, shared=shared)
             shared = False
-        answers = await spread(context, relations, _check, prepare=_calm)
+        answers = await spread(context, relations, _check, prepare=calm)
         corrupt = sorted(answer.corrupt for answer in answers if answer.corrupt)
         unchecked = sorted(answer.unchecked for answer in answers if answer.unchecked)
         measurements = {
@@ -118,29 +118,6 @@ class AmcheckCheck:
         return CheckResult(
             name=self.name, verdict=Verdict.COULD_NOT_VERIFY, signature="CHECK_BROKEN", detail=detail, facts=facts or {}
         )
-
-
-async def _calm(connection: Connection) -> None:
-    """Keep production's triggers, also those on DDL, from firing in this session."""
-    await connection.execute("SET session_replication_role = replica")
-
-
-async def _install(connection: Connection) -> str:
-    """Make amcheck usable in this database; the schema it lies in."""
-    await _calm(connection)
-    cursor = await connection.execute("SELECT count(*) FROM pg_catalog.pg_extension WHERE extname = 'amcheck'")
-    if (await cursor.fetchone() or (0,))[0]:
-        # Production's own may be of an older version, without verify_heapam.
-        await connection.execute("ALTER EXTENSION amcheck UPDATE")
-    else:
-        schema = sql.Identifier(DRILL_SCHEMA)
-        await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
-        await connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS amcheck SCHEMA {}").format(schema))
-    cursor = await connection.execute(
-        "SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"
-        " WHERE e.extname = 'amcheck'"
-    )
-    return str((await cursor.fetchone() or ("",))[0])
 
 
 async def _relations(connection: Connection, schema: str, *, shared: bool) -> list[_Relation]:

@@ -13,8 +13,9 @@ from psycopg import errors
 from airflow_dr_provider.checks import counting
 from airflow_dr_provider.checks.base import CheckContext
 from airflow_dr_provider.checks.drift import Difference, compare, database_difference
-from airflow_dr_provider.checks.fingerprint import capture_database, widen
+from airflow_dr_provider.checks.fingerprint import capture_database
 from airflow_dr_provider.checks.parallel import CONNECTIONS, any_connection
+from airflow_dr_provider.checks.transaction_ids import widen
 from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.reference import DatabaseReference, ObjectKind, Reference
 
@@ -137,7 +138,7 @@ async def cluster_drift(context: CheckContext, reference: Reference, kinds: Coll
         elif name not in restored or not database.captured:
             uncompared.append(f"{name}: {'; '.join(database.notes) or 'left out by the spec'}")
         else:
-            found += await _compare(context, database, restored[name], kinds, moment)
+            found += await _compare(context, database, restored[name], _comparable(database, kinds, moment), moment)
     for name in set(context.databases) - there.keys() - before.keys():
         found.append(database_difference(name, change="missing", changed_by=None, **moment.as_arguments))
     for name in restored.keys() - before.keys():
@@ -153,6 +154,10 @@ async def cluster_drift(context: CheckContext, reference: Reference, kinds: Coll
             "later_than_recovered_point": moment.reference_is_later,
             "same_system": moment.same_system,
         },
+        "kinds_not_in_reference": sorted(
+            {str(kind) for database in before.values() for kind in kinds}
+            - {str(kind) for database in before.values() for kind in database.compared}
+        ),
         "objects_compared": sum(len(database.objects) for name, database in restored.items() if name in before),
     }
     return ClusterDrift(
@@ -161,6 +166,12 @@ async def cluster_drift(context: CheckContext, reference: Reference, kinds: Coll
         uncompared=tuple(sorted(uncompared)),
         facts=facts,
     )
+
+
+def _comparable(database: DatabaseReference, kinds: Collection[ObjectKind], moment: Moments) -> tuple[ObjectKind, ...]:
+    """The kinds that a reference has; rights are told by numbers of roles, which mean nothing on another system."""
+    elsewhere = () if moment.same_system else (ObjectKind.PRIVILEGES, ObjectKind.SETTING)
+    return tuple(kind for kind in kinds if kind in database.compared and kind not in elsewhere)
 
 
 async def _compare(

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from airflow_dr_provider.checks.catalog_queries import DRILL_SCHEMA
+from airflow_dr_provider.checks.catalog_parts import DRILL_SCHEMA
 from airflow_dr_provider.checks.naming import label
 from airflow_dr_provider.domain.reference import TableRows
 
@@ -81,6 +81,25 @@ async def count(connection: psycopg.AsyncConnection[tuple[Any, ...]], table: Tab
     return TableRows(
         name=table.label, rows=rows, exact=True, unlogged=table.unlogged, oldest_row=await _written(connection, age)
     )
+
+
+async def count_by_index(connection: psycopg.AsyncConnection[tuple[Any, ...]], table: Table) -> int | None:
+    """Count a table's rows by walking an index of it; None where it has none that holds every row.
+
+    An index remembers rows of a page that the heap has lost: counts that differ show what no page's own contents can.
+
+    :raises psycopg.Error: as the server gave it; damaged data where an entry points behind the heap's end.
+    """
+    statement = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(table.identifier)
+    async with connection.transaction(force_rollback=True):
+        for setting in ("enable_seqscan", "enable_bitmapscan"):
+            await connection.execute(sql.SQL("SET LOCAL {} = off").format(sql.Identifier(setting)))
+        await connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
+        plan = await (await connection.execute(sql.SQL("EXPLAIN (FORMAT TEXT) {}").format(statement))).fetchall()
+        if not any("Index" in line for (line,) in plan):
+            return None
+        row = await (await connection.execute(statement)).fetchone()
+    return int(row[0]) if row else None
 
 
 async def estimate(connection: psycopg.AsyncConnection[tuple[Any, ...]], table: Table) -> TableRows:

@@ -206,6 +206,7 @@ _PARENTS = (
     ObjectKind.TABLE,
     ObjectKind.VIEW,
     ObjectKind.MATERIALIZED_VIEW,
+    ObjectKind.SEQUENCE,
     ObjectKind.TYPE,
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -13,12 +12,14 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-from airflow_dr_provider.checks import counting
+from airflow_dr_provider.checks import counting, reference_rows
 from airflow_dr_provider.checks.catalog_queries import DEPENDENCIES, QUERIES
 from airflow_dr_provider.checks.naming import label
+from airflow_dr_provider.checks.role_facts import read_roles
 from airflow_dr_provider.checks.sql_errors import describe
+from airflow_dr_provider.checks.transaction_ids import widen
 from airflow_dr_provider.domain.lsn import Lsn
-from airflow_dr_provider.domain.reference import DatabaseReference, ObjectKind, Reference, SchemaObject, TableRows
+from airflow_dr_provider.domain.reference import DatabaseReference, ObjectKind, Reference, SchemaObject
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -37,11 +38,8 @@ _SETTINGS: dict[str, str] = {
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5min",
 }
-_COUNTED_UP_TO = 1_000_000
-_SECONDS_A_TABLE = 5.0
 _SECONDS_A_DATABASE = 120.0
 _SECONDS_A_QUERY = 60.0
-_LOCK_TIMEOUT = "1s"
 _TRIES = 3
 _PASSING = (
     errors.InternalError_,
@@ -50,23 +48,9 @@ _PASSING = (
     errors.SerializationFailure,
     errors.LockNotAvailable,
 )
+# Long, or nothing that a reference should tell.
+_DIGESTS = (ObjectKind.FUNCTION, ObjectKind.FOREIGN_SERVER, ObjectKind.SETTING)
 _QUOTED_PLAIN = re.compile(r'"([a-z_][a-z0-9_$]*)"')
-_NAMED_IN_NOTES = 5
-
-
-def widen(xid: int, next_transaction: int) -> int | None:
-    """The 64-bit id of a transaction whose 32-bit id stands in ``xmin``.
-
-    The largest value before the next one that ends in those 32 bits: right for every row written less than 2^32 transactions
-    ago, also when it was frozen since (manual, *Preventing Transaction ID Wraparound Failures*: xmin is kept).
-
-    :return: None for the permanent ids 0 to 2, which say nothing about when.
-    """
-    if xid < 3:
-        return None
-    last = next_transaction - 1
-    wide = last - ((last - xid) & 0xFFFFFFFF)
-    return wide if wide >= 0 else None
 
 
 async def list_databases(connection: Connection) -> tuple[str, ...]:
@@ -128,6 +112,7 @@ async def capture(
         names = tuple(databases) if databases is not None else await list_databases(first)
         cluster = await _cluster(first)
         written = await _databases_written(first, cluster["next_transaction"])
+        roles = await read_roles(first)
     finally:
         await first.close()
     read: list[DatabaseReference] = []
@@ -147,7 +132,7 @@ async def capture(
         read.append(found.model_copy(update={"name": name, "changed_by": written.get(name)}))
     if failure is not None and not any(database.captured for database in read):
         raise failure
-    return Reference(source=source, captured_at=now, databases=tuple(read), **cluster)
+    return Reference(source=source, captured_at=now, databases=tuple(read), roles=roles, **cluster)
 
 
 async def _open(connect: Callable[[str], Awaitable[Connection]], database: str) -> Connection:
@@ -231,9 +216,15 @@ async def _capture(
             for kind in kinds:
                 cursor = await connection.execute(QUERIES[kind].encode())
                 objects += [_object(kind, row, next_transaction, dependencies) for row in await cursor.fetchall()]
-        tables, notes = await _count(connection, timeout) if count_rows else ((), ())
+        tables, notes = await reference_rows.count_rows(connection, timeout) if count_rows else ((), ())
+        sequences = await reference_rows.read_sequences(connection, timeout) if count_rows else None
     return DatabaseReference(
-        name=name, objects=tuple(sorted(objects, key=lambda item: (item.kind, item.name))), tables=tables, notes=notes
+        name=name,
+        objects=tuple(sorted(objects, key=lambda item: (item.kind, item.name))),
+        tables=tables,
+        notes=notes,
+        kinds=tuple(kinds),
+        sequences=sequences,
     )
 
 
@@ -245,7 +236,7 @@ def _object(kind: ObjectKind, row: Sequence[Any], next_transaction: int, depende
         *(dependencies[key] for key in keys if key in dependencies),
     ]
     named = label(schema, relation, name)
-    if arguments:
+    if arguments and arguments[0] is not None:
         named += "(" + _QUOTED_PLAIN.sub(r"\1", arguments[0]) + ")"
     newest = max(written, default=None)
     return SchemaObject(
@@ -265,7 +256,7 @@ def _newest(xids: Sequence[int], next_transaction: int) -> int | None:
 
 
 def _canonical(kind: ObjectKind, name: str, text: str) -> str:
-    if kind is ObjectKind.FUNCTION:
+    if kind in _DIGESTS:
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
     if kind is ObjectKind.INDEX:
         # Its own name is not part of what it is: a renamed index is still the same index.
@@ -273,52 +264,3 @@ def _canonical(kind: ObjectKind, name: str, text: str) -> str:
     if kind is ObjectKind.CONSTRAINT:
         return text.removesuffix(" NOT VALID")
     return text
-
-
-async def _count(connection: Connection, timeout: float) -> tuple[tuple[TableRows, ...], tuple[str, ...]]:
-    deadline = time.monotonic() + timeout
-    counted: list[TableRows] = []
-    denied: list[str] = []
-    unread: list[str] = []
-    for table in await counting.list_tables(connection):
-        try:
-            counted.append(await _rows(connection, table, deadline))
-        except errors.InsufficientPrivilege:
-            denied.append(table.label)
-        except psycopg.Error as error:
-            if connection.closed:
-                raise
-            unread.append(f"{table.label}: {describe(error)}")
-    notes = [f"no right to count the rows of {_some(denied)}"] if denied else []
-    notes += [f"rows not counted: {text}" for text in unread]
-    return tuple(sorted(counted, key=lambda rows: rows.name)), tuple(notes)
-
-
-async def _rows(connection: Connection, table: counting.Table, deadline: float) -> TableRows:
-    left = deadline - time.monotonic()
-    if table.estimate <= _COUNTED_UP_TO and left > 0:
-        try:
-            return await _bounded(connection, table, counting.count, min(left, _SECONDS_A_TABLE))
-        except (errors.QueryCanceled, errors.LockNotAvailable):
-            pass
-    return await _bounded(connection, table, counting.estimate, _SECONDS_A_TABLE)
-
-
-async def _bounded(
-    connection: Connection,
-    table: counting.Table,
-    work: Callable[[Connection, counting.Table], Awaitable[TableRows]],
-    seconds: float,
-) -> TableRows:
-    # The same here: production's DDL waits for one count at most.
-    async with connection.transaction(force_rollback=True):
-        await connection.execute(
-            "SELECT pg_catalog.set_config('statement_timeout', %s, true), pg_catalog.set_config('lock_timeout', %s, true)",
-            (str(_milliseconds(seconds)), _LOCK_TIMEOUT),
-        )
-        return await work(connection, table)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED_IN_NOTES
-    return ", ".join(names[:_NAMED_IN_NOTES]) + (f" and {more} more" if more > 0 else "")

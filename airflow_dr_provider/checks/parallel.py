@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg
@@ -59,6 +59,25 @@ async def spread(
             # The others were cancelled because of the first; that one is the reason.
             raise _first(raised) from raised
     return answers
+
+
+async def in_each(
+    context: CheckContext, databases: Iterable[str], work: Callable[[Connection, str], Awaitable[Answer]]
+) -> dict[str, Answer]:
+    """Do *work* once in each database, a few at a time; the answers by database, in the order given."""
+    names = tuple(databases)
+    limit = asyncio.Semaphore(CONNECTIONS)
+
+    async def one(name: str) -> Answer:
+        async with limit, await context.connect(name, "admin") as connection:
+            return await work(connection, name)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(one(name)) for name in names}
+    except BaseExceptionGroup as raised:
+        raise _first(raised) from raised
+    return {name: task.result() for name, task in tasks.items()}
 
 
 def _first(raised: BaseException) -> BaseException:

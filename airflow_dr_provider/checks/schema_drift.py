@@ -13,11 +13,16 @@ from airflow_dr_provider.checks.sql_errors import describe, is_corruption
 from airflow_dr_provider.domain.reference import ObjectKind
 from airflow_dr_provider.domain.verdicts import CheckResult, Verdict
 
-KINDS = tuple(kind for kind in ObjectKind if kind not in (ObjectKind.INDEX, ObjectKind.DATABASE))
+_OTHER_CHECKS = (ObjectKind.DATABASE, ObjectKind.INDEX, ObjectKind.EXTENSION, ObjectKind.CONTENT)
+KINDS = tuple(kind for kind in ObjectKind if kind not in _OTHER_CHECKS)
 
 
 class SchemaDriftCheck:
-    """Compares every object but indexes with the reference, by name and canonical definition.
+    """Compares every object but indexes and extensions with the reference, by name and canonical definition.
+
+    Owners and grants are part of it, also policies, triggers with their state, rules, partitions with their bounds,
+    publications, foreign servers, and what is set for the database as a whole. A kept reference that is older than some of
+    these kinds is compared by those that it has.
 
     Proves that the restored catalogs hold what production (or the last good run) held, database by database, and that
     PostgreSQL can read them. Can't prove anything about rows, and, with a reference from after the recovered point, can't tell

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors, sql
 
 from airflow_dr_provider.checks.base import CheckContext
-from airflow_dr_provider.checks.catalog_queries import DRILL_SCHEMA
+from airflow_dr_provider.checks.catalog_parts import DRILL_SCHEMA
 from airflow_dr_provider.checks.cluster_drift import cluster_facts
 from airflow_dr_provider.checks.parallel import Connection
 from airflow_dr_provider.checks.sql_errors import describe, is_corruption

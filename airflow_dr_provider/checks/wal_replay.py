@@ -32,7 +32,7 @@ class WalReplayCheck:
 
     async def run(self, context: CheckContext) -> Sequence[CheckResult]:
         """Judge the recovery's report first, then the live server."""
-        fork = await _last_fork(context)
+        fork = await last_fork(context)
         code, detail = _judge(context, fork)
         recovery, target, wal = context.recovery, context.coordinate.target, context.wal
         facts: dict[str, Any] = {
@@ -128,7 +128,7 @@ def _promotion(fork: dict[str, Any], target: ResolvedTarget) -> tuple[str, str] 
     return _position(Lsn(fork["lsn"]), target)
 
 
-async def _last_fork(context: CheckContext) -> dict[str, Any] | None:
+async def last_fork(context: CheckContext) -> dict[str, Any] | None:
     """The last line of the live timeline's history: its parent, the switch point and the reason; None when not promoted."""
     if not context.recovery.reached:
         return None
@@ -137,6 +137,7 @@ async def _last_fork(context: CheckContext) -> dict[str, Any] | None:
         if row is None or row[0]:
             return None
         try:
+            # Its form without a length came with version 16.
             cursor = await connection.execute(
                 "SELECT pg_read_file('pg_wal/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.history', 0, 1048576, true)"
             )

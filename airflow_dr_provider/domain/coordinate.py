@@ -10,6 +10,7 @@ from airflow_dr_provider.domain.value import Value
 class RestoreCoordinate(Value):
     """Backup + timeline + target, and the WAL between them.
 
+    :param system_identifier: of the cluster that the backup is of, None where its tool doesn't tell.
     :param wal: segments to fetch from the archive, in replay order, holes left out.
     :param histories: timelines whose ``.history`` file recovery needs.
     :param short: True when the target is not the run's own but the last point before a hole: a degraded recovery.
@@ -18,6 +19,7 @@ class RestoreCoordinate(Value):
     backup_id: str
     chain: tuple[str, ...] = ()
     server_version: int
+    system_identifier: int | None = None
     target: ResolvedTarget
     wal: tuple[SegmentRange, ...] = ()
     histories: tuple[int, ...] = ()

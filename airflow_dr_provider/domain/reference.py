@@ -26,6 +26,19 @@ class ObjectKind(StrEnum):
     TYPE = "type"
     EXTENSION = "extension"
     POLICY = "policy"
+    PRIVILEGES = "privileges"
+    RULE = "rule"
+    EVENT_TRIGGER = "event trigger"
+    FOREIGN_SERVER = "foreign server"
+    PUBLICATION = "publication"
+    STATISTICS = "extended statistics"
+    COLLATION = "collation"
+    SETTING = "database setting"
+    CONTENT = "content"
+
+
+FIRST_KINDS = tuple(ObjectKind)[: tuple(ObjectKind).index(ObjectKind.PRIVILEGES)]
+"""What a reference holds that doesn't say which kinds it was captured with: those of the first version."""
 
 
 class SchemaObject(Value):
@@ -63,6 +76,49 @@ class TableRows(Value):
     oldest_row: int | None = None
 
 
+class SequenceState(Value):
+    """A sequence and the column that it numbers.
+
+    :param last_value: the last one given out; None when none was.
+    :param behind: whether the value that it would give out next is not beyond all that the column holds; None when that
+        was not asked (no index to ask, no right, no time).
+    """
+
+    name: str
+    column: str
+    last_value: int | None = None
+    behind: bool | None = None
+
+
+class Membership(Value):
+    """One role that a role is a member of. *options*: ``admin``, ``inherit``, ``set``, as far as the version has them."""
+
+    role: str
+    options: str
+
+
+class RoleFacts(Value):
+    """A role of the cluster. No passwords; values of its settings only as digests.
+
+    :param attributes: its rights, connection limit and expiry as one text.
+    :param changed_by: 64-bit id of the transaction that last wrote its row, None where the account may not see that.
+    :param exists_since: 64-bit id of the oldest transaction that wrote a row naming it (as an owner, grantee or member): it
+        existed by then. None when there is no such row.
+    :param memberships_by: the newest transaction that granted it one.
+    :param settings_by: the newest transaction that wrote its settings.
+    """
+
+    oid: int
+    name: str
+    attributes: str
+    memberships: tuple[Membership, ...] = ()
+    settings: tuple[str, ...] = ()
+    changed_by: int | None = None
+    exists_since: int | None = None
+    memberships_by: int | None = None
+    settings_by: int | None = None
+
+
 class HotRelation(Value):
     """How much production used a table or an index.
 
@@ -76,6 +132,8 @@ class HotRelation(Value):
 class DatabaseReference(Value):
     """One database of the cluster.
 
+    :param kinds: the kinds of object it was captured with; see :attr:`compared`.
+    :param sequences: None when they were not looked at.
     :param changed_by: 64-bit id of the transaction that wrote its row in ``pg_database``, None when unknown.
     :param captured: False when it exists and could not be read; *notes* say why.
     :param hottest: what production uses most, the hottest first; of a restored copy nothing is known.
@@ -89,6 +147,13 @@ class DatabaseReference(Value):
     captured: bool = True
     notes: tuple[str, ...] = ()
     hottest: tuple[HotRelation, ...] = ()
+    kinds: tuple[ObjectKind, ...] = ()
+    sequences: tuple[SequenceState, ...] | None = None
+
+    @property
+    def compared(self) -> tuple[ObjectKind, ...]:
+        """The kinds that it can be compared by: a kept one may be older than some of them."""
+        return self.kinds or FIRST_KINDS
 
 
 class Reference(Value):
@@ -97,6 +162,7 @@ class Reference(Value):
     :param source: ``production``, ``last_good_run`` or ``file``.
     :param lsn: where its WAL stood, None when unknown.
     :param next_transaction: the first 64-bit transaction id not yet given out then; None when unknown.
+    :param roles: None when they were not captured.
     """
 
     source: str
@@ -107,3 +173,4 @@ class Reference(Value):
     timeline: int | None = None
     next_transaction: int | None = None
     databases: tuple[DatabaseReference, ...] = ()
+    roles: tuple[RoleFacts, ...] | None = None

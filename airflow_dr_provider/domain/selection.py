@@ -144,6 +144,7 @@ def _coordinate(inputs: SelectionInputs, best: _Candidate, continuity: Continuit
         backup_id=backup.id,
         chain=backup.chain,
         server_version=backup.server_version,
+        system_identifier=backup.system_identifier,
         target=target,
         wal=continuity.archived(_cut(best.reach.path, segment_of(target.lsn, archive.segment_size))),
         histories=tuple(fork.timeline for fork in ancestry(archive, target.timeline)),

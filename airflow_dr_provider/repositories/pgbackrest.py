@@ -99,6 +99,7 @@ class PgBackRestRepository:
         self.config: Path | None = base / settings.config if settings.config is not None else None
         self.repo: int | None = settings.repo
         self.program: Path | None = base / settings.program if settings.program is not None else None
+        self._pass: tuple[Catalog, _Opened, ItemReader] | None = None
 
     # -- reading -------------------------------------------------------------------------------------------------------
     async def catalog(self) -> Catalog:
@@ -225,7 +226,10 @@ class PgBackRestRepository:
     async def restore(self, catalog: Catalog, coordinate: RestoreCoordinate, destination: Path) -> FileReport:
         """Write the cluster's files, verified."""
         opened = await self._open()
-        files = self._files(opened, catalog.backup(coordinate.backup_id))
+        try:
+            files = self._files(opened, catalog.backup(coordinate.backup_id))
+        except KeyError as error:
+            raise BackupError(f"{coordinate.backup_id} expired since it was chosen; it is no longer in the stanza.") from error
         try:
             manifest = await files.manifest()
             _ = await in_thread(lambda: manifest.files)
@@ -242,30 +246,38 @@ class PgBackRestRepository:
     # -- item by item --------------------------------------------------------------------------------------------------
     async def inventory(self, catalog: Catalog) -> AsyncIterator[RepositoryItem]:
         """Every manifest, object and segment."""
-        opened = await self._open()
+        opened, reader = await self._begun(catalog, anew=True)
         for backup in catalog.backups:
             for item in await self._files(opened, backup).items():
                 yield item
-        for item in segment_items(await opened.archive(), catalog.archive.segment_size):
+        for item in segment_items(reader.archive, catalog.archive.segment_size):
             yield item
 
     async def read_items(self, catalog: Catalog, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
         """Read items and compare them with manifests and names."""
+        _, reader = await self._begun(catalog)
+        async for report in reader.read(items):
+            yield report
+
+    async def _begun(self, catalog: Catalog, *, anew: bool = False) -> tuple[_Opened, ItemReader]:
+        """What a pass over the catalog reads with: items come in batches, and the stanza is not listed for each."""
+        if self._pass is not None and self._pass[0] is catalog and not anew:
+            return self._pass[1:]
         opened = await self._open()
-        backups = [self._files(opened, backup) for backup in catalog.backups]
+        now = {(backup.database.key, backup.label) for backup in opened.stanza.backup}
+        files = [self._files(opened, backup) for backup in catalog.backups]
         try:
-            dump = WalDump(find_programs(opened.cluster.major))
+            dump = WalDump(await in_thread(find_programs, opened.cluster.major))
         except DrillError:
             dump = None
         reader = ItemReader(
-            backups={(files.store.key, files.label): files for files in backups},
-            stores=opened.stores,
+            backups={place: entry for entry in files if (place := (entry.store.key, entry.label)) in now},
             archive=await opened.archive(),
             segment_size=catalog.archive.segment_size,
             dump=dump,
         )
-        async for report in reader.read(items):
-            yield report
+        self._pass = catalog, opened, reader
+        return opened, reader
 
 
 def _labels(identifiers: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from airflow_dr_provider.repositories.pgbackrest_archive import StanzaArchive
 from airflow_dr_provider.repositories.pgbackrest_catalog import Place
 from airflow_dr_provider.repositories.pgbackrest_manifest import NAME, SIZE_LIMIT, BackupManifest, parse_manifest
 from airflow_dr_provider.repositories.pgbackrest_objects import StoredObject, objects_of, read_object
-from airflow_dr_provider.repositories.pgbackrest_store import Store, Stored
+from airflow_dr_provider.repositories.pgbackrest_store import MISSING, Store, Stored
 from airflow_dr_provider.repositories.wal_files import ArchiveFile, unpack_segment
 
 _READERS = 2
@@ -89,40 +89,48 @@ def segment_items(archive: StanzaArchive, segment_size: int) -> Iterator[Reposit
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ItemReader:
-    """Reads items.
+    """Reads items, batch after batch of one pass.
 
-    :param backups: by repository and label.
+    :param backups: by repository and label; of an item of another one, which expired since, nothing is said.
     :param dump: None when no program reads this WAL; segments are then compared with their names' checksums only.
     """
 
     backups: Mapping[Place, BackupFiles]
-    stores: Mapping[int, Store]
     archive: StanzaArchive
     segment_size: int
     dump: WalDump | None
+    _kept: tuple[Place, Mapping[str, StoredObject] | BackupError] | None = None
 
     async def read(self, items: Sequence[RepositoryItem]) -> AsyncIterator[ItemReport]:
         """See :meth:`airflow_dr_provider.repositories.base.Repository.read_items`."""
-        objects = await self._objects(items)
         for begin in range(0, len(items), _READERS):
             batch = items[begin : begin + _READERS]
-            for report in await asyncio.gather(*(self._one(item, objects) for item in batch)):
+            wanted = [await self._object(item) for item in batch]
+            for report in await asyncio.gather(*map(self._one, batch, wanted)):
                 yield report
 
-    async def _objects(self, items: Sequence[RepositoryItem]) -> dict[str, StoredObject | BackupError]:
-        """What the manifests say of the objects among items; a manifest that can't be used says so of each of its own."""
-        found: dict[str, StoredObject | BackupError] = {}
-        for backup in {place: self.backups[place] for item in items if (place := self._place(item)) is not None}.values():
-            try:
-                manifest = await backup.manifest()
-                objects = await in_thread(objects_of, manifest, backup.stanza, (backup.label,))
-            except BackupError as error:
-                found[f"{backup.store.name}/{backup.folder}"] = error
-            else:
-                found.update((f"{backup.store.name}/{entry.path}", entry) for entry in objects)
-        return found
+    async def _object(self, item: RepositoryItem) -> StoredObject | BackupError | None:
+        """What the manifest says of an item; that it can't be used, where it can't; None for what isn't its to say.
+
+        The last manifest is kept: the items of a backup come one after the other.
+        """
+        place = self._place(item)
+        if place is None or item.name.endswith(f"/{NAME}"):
+            return None
+        if self._kept is None or self._kept[0] != place:
+            self._kept = place, await self._objects(self.backups[place])
+        known = self._kept[1]
+        return known if isinstance(known, BackupError) else known.get(item.name)
+
+    async def _objects(self, backup: BackupFiles) -> Mapping[str, StoredObject] | BackupError:
+        try:
+            manifest = await backup.manifest()
+            objects = await in_thread(objects_of, manifest, backup.stanza, (backup.label,))
+        except BackupError as error:
+            return error
+        return {f"{backup.store.name}/{entry.path}": entry for entry in objects}
 
     def _place(self, item: RepositoryItem) -> Place | None:
         """The backup that an item is part of."""
@@ -133,17 +141,15 @@ class ItemReader:
         place = (int(repository.removeprefix("repo")), parts[2])
         return place if place in self.backups else None
 
-    async def _one(self, item: RepositoryItem, objects: Mapping[str, StoredObject | BackupError]) -> ItemReport:
+    async def _one(self, item: RepositoryItem, stored: StoredObject | BackupError | None) -> ItemReport:
         if item.segment is not None:
             return await self._segment(item, item.segment)
         place = self._place(item)
         if place is None:
-            return _fault(item, "BACKUP_FILE_MISSING", "its backup is no longer in the repository")
+            return _gone(item)
         backup = self.backups[place]
-        whole = f"{backup.store.name}/{backup.folder}"
-        if item.name == f"{whole}/{NAME}":
+        if item.name == f"{backup.store.name}/{backup.folder}/{NAME}":
             return await self._manifest(item, backup)
-        stored = objects.get(item.name, objects.get(whole))
         if stored is None:
             return _fault(item, "BACKUP_FILE_EXTRA", "its backup's manifest doesn't tell of it")
         if isinstance(stored, BackupError):
@@ -182,12 +188,16 @@ class ItemReader:
         name = segment_name(segment.timeline, segment.first, self.segment_size)
         file = self.archive.listing.segments.get(name)
         if file is None or f"{self._stored_as(name)}" != item.name:
-            return _fault(item, "WAL_HOLE", "the segment is no longer in the archive")
+            return _gone(item)
         with tempfile.TemporaryDirectory(prefix="dr-wal-") as folder:
             target = Path(folder, name)
             try:
                 size = await in_thread(unpack_segment, file._replace(spare=None), target, self.segment_size)
+            except FileNotFoundError:
+                return _gone(item)
             except (ArchiveError, OSError) as error:
+                if isinstance(error, ArchiveError) and error.facts.get("exit_code") == MISSING:
+                    return _gone(item)
                 return _fault(item, "WAL_SEGMENT_DAMAGED", str(error))
             fault = await self._decode(item, target)
         return ItemReport(name=item.name, checksum=_checksum(file), compared=True, bytes_read=size, fault=fault)
@@ -209,6 +219,11 @@ class ItemReader:
 def _checksum(file: ArchiveFile) -> str:
     """The content's, which was just found to be the one in the file's name."""
     return f"sha1:{file.sha1}"
+
+
+def _gone(item: RepositoryItem) -> ItemReport:
+    """The report of what expired since it was listed: a hole that it leaves shows in the archive's continuity."""
+    return ItemReport(name=item.name, checksum="", compared=False)
 
 
 def _fault(item: RepositoryItem, code: str, detail: str) -> ItemReport:

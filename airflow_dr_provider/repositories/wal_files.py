@@ -178,7 +178,7 @@ def _unpack(file: ArchiveFile, target: Path, segment_size: int) -> int:
     except RepositoryError:
         raise
     except DrillError as error:
-        raise ArchiveError(error.message, code="WAL_SEGMENT_DAMAGED") from error
+        raise ArchiveError(error.message, code="WAL_SEGMENT_DAMAGED", facts=error.facts) from error
     finally:
         temporary.unlink(missing_ok=True)
     return written

@@ -158,6 +158,9 @@ def server_settings(
         "log_connections": "off",
         "log_checkpoints": "off",
     }
+    if major >= 13:
+        # What was replayed last stays readable for the check of the target, also where it ended with a segment.
+        settings["wal_keep_size"] = f"{2 * coordinate.segment_size >> 20}MB"
     if major >= 15:
         settings["archive_library"] = ""
     if major >= 17:

@@ -52,7 +52,7 @@ async def run(context: AttemptContext) -> StageResult:
         stage=StageName.VALIDATE,
         verdict=verdict,
         signature=None if verdict is Verdict.PASSED else (worst.signature if worst else "NO_DATA_CHECK"),
-        detail=_summary(checks, worst),
+        detail=_summary(checks, worst, verdict),
         metrics={
             "gate_seconds": gate_seconds,
             **{name: value for check in checks for name, value in check.measurements.items()},
@@ -113,10 +113,14 @@ def _worst(checks: tuple[CheckResult, ...], verdict: Verdict) -> CheckResult | N
     return min(counted, key=lambda check: (check.signature == "CHECK_NOT_RUN", not check.required), default=None)
 
 
-def _summary(checks: tuple[CheckResult, ...], worst: CheckResult | None) -> str:
+def _summary(checks: tuple[CheckResult, ...], worst: CheckResult | None, verdict: Verdict) -> str:
     passed = sum(check.verdict is Verdict.PASSED for check in checks)
     counted = f"{passed} of {len(checks)} checks passed"
-    return f"{counted}; {worst.name}: {worst.detail}" if worst else counted
+    if worst is not None:
+        return f"{counted}; {worst.name}: {worst.detail}"
+    if verdict is Verdict.PASSED:
+        return counted
+    return f"{counted}, and none of them looked at data: add a smoke test or a heartbeat to the spec, or take the profile full"
 
 
 async def _keep_reference(context: AttemptContext, handle: SandboxHandle, names: tuple[str, ...]) -> None:

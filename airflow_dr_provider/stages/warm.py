@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from airflow_dr_provider.checks.catalog_queries import DRILL_SCHEMA
+from airflow_dr_provider.checks.catalog_parts import DRILL_SCHEMA
 from airflow_dr_provider.checks.naming import label
 from airflow_dr_provider.checks.query_plans import run_once
 from airflow_dr_provider.checks.sql_errors import condition, describe

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_dr_provider.demo.production import DemoProduction
 from tests.integration.repositories.pgbackrest_lab import posix_stanza, s3_stanza, stanza_copy
-from tests.support.drills import Bench, Repository, copy_repository, remove
+from tests.support.drills import QUIET, Bench, Repository, copy_repository, remove
 
 __all__ = ["posix_stanza", "s3_stanza", "stanza_copy"]
 
@@ -24,7 +24,7 @@ def repository() -> Iterator[Repository]:
     """
     folder = Path(tempfile.mkdtemp(prefix="dr-"))
     folder.chmod(0o755)
-    with DemoProduction(folder) as production:
+    with DemoProduction(folder, settings=QUIET) as production:
         production.create()
         facts: dict[str, object] = {}
         for name in ("first", "second", "third"):

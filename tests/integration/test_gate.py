@@ -40,7 +40,7 @@ def test_a_captured_reference_agrees(bench: Bench, repository: Repository) -> No
     captured(bench, repository)
     document = bench.run()
     assert document["outcome"] == "RECOVERED", checks(document)
-    assert {verdict for verdict, _ in checks(document).values()} == {"PASSED"}
+    assert {name: told for name, told in checks(document).items() if told[0] != "PASSED"} == {}
 
 
 @pytest.mark.parametrize(

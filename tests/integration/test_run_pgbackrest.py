@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -79,3 +80,22 @@ def test_a_stanza_on_s3_is_recovered(s3_stanza: Stanza, benches: Callable[[Path,
     document = benches(s3_stanza.config, s3_stanza.facts["moment"]).run()
     assert (document["outcome"], document["backup"]) == ("RECOVERED", s3_stanza.labels["full"]), document
     assert any(s3_stanza.labels["flagged"] in finding["subject"] for finding in document["findings"])
+
+
+def test_a_plan_names_what_is_wrong(posix_stanza: Stanza, place: Path, benches: Callable[[Path, datetime], Bench]) -> None:
+    """A deleted segment, a cut manifest, a full backup without one, and a fork."""
+    copy, facts = copy_stanza(posix_stanza, place, "forked"), posix_stanza.facts
+    copy.segment(facts["between"]).unlink()
+    path = copy.own(copy.manifest("incr"))
+    path.write_bytes(path.read_bytes()[:-1])
+    copy.manifest("full").unlink()
+    drill = benches(copy.config, facts["fork_moment"])
+    done = drill.call("plan", str(drill.spec), "--json", "--as-of", facts["fork_moment"].isoformat())
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    reasons = {row["id"]: set(row["reasons"]) for row in plan["candidates"]}
+    assert reasons[copy.label("full")] >= {"no_manifest"}
+    assert reasons[copy.label("diff")] >= {"base_flawed"}
+    assert reasons[copy.label("incr")] >= {"manifest_damaged", "base_flawed", "wal_hole_before_target"}
+    assert reasons[copy.label("newest")] == set()
+    assert {tier["candidate"] for tier in plan["tiers"]} == {copy.label("newest")}

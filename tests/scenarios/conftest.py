@@ -26,6 +26,7 @@ from airflow_dr_provider.spec.loader import load_spec, load_text
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.services import Services
 from airflow_dr_provider.state.store import Store
+from tests.support.drills import QUIET
 
 TIERS = ("primary", "secondary", "cold")
 SPEC = """\
@@ -198,7 +199,7 @@ def stage(airflow_database: Path) -> Iterator[Stage]:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     folder = Path(tempfile.mkdtemp(prefix="dr-"))
     folder.chmod(0o755)
-    with DemoProduction(folder) as production:
+    with DemoProduction(folder, settings=QUIET) as production:
         production.create(schema=SCHEMA)
         for name in ("first", "second"):
             production.backup(name)

@@ -32,6 +32,8 @@ tiers:
 smoke:
   - {{name: orders_present, sql: "SELECT count(*) > 0 FROM orders"}}
 """
+QUIET = {"autovacuum": "off", "checkpoint_timeout": "1h"}
+"""Settings of a production that writes nothing of its own accord: its archive is the same however long a session takes."""
 SECOND_TIER = "  - {name: secondary, role: isolated, sandbox: {kind: process}, timeout: 5m, profile: light}"
 
 

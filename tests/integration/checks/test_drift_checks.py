@@ -152,3 +152,26 @@ async def test_tables_that_cannot_be_read_need_no_reference(cluster: Cluster, sh
     results = await RowCountsCheck().run(cluster.context(gone))
     assert outcome(results) == (FAILED, "DATA_CORRUPT")
     assert "sales.customers" in str(results[0].facts["faults"])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_a_heap_that_lost_its_last_page_is_found_out_by_its_index(cluster: Cluster, shop: str, frozen: bool) -> None:
+    if frozen:
+        # With the page marked as visible to all, nobody would even look at it.
+        cluster.sql("VACUUM (FREEZE) sales.orders", shop)
+
+    def shortened(file: Any) -> None:
+        file.write_bytes(file.read_bytes()[:-8192])
+
+    bad = cluster.damaged(shop, "sales.orders", shortened)
+    assert cluster.sql("SELECT count(*) < 9000 FROM sales.orders", bad) == [(True,)]
+    results = await RowCountsCheck().run(cluster.context(bad))
+    assert outcome(results) == (FAILED, "DATA_CORRUPT")
+    assert "sales.orders" in results[0].detail
+
+
+async def test_an_unlogged_table_is_empty_after_a_recovery_and_no_fault(cluster: Cluster, shop: str) -> None:
+    reference = await before(cluster, shop)
+    cluster.sql("CREATE INDEX ON sales.scratch (x); TRUNCATE sales.scratch; DELETE FROM sales.orders WHERE id % 9 = 0", shop)
+    results = await RowCountsCheck().run(cluster.context(shop, reference=reference, recovery=cluster.recovered_here()))
+    assert outcome(results) == (PASSED, None), results[0].detail

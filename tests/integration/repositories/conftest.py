@@ -21,6 +21,7 @@ from airflow_dr_provider.domain.lsn import Lsn
 from airflow_dr_provider.domain.target import RecoveryTarget, ResolvedTarget
 from airflow_dr_provider.repositories.basebackup import BaseBackupRepository
 from tests.integration.repositories.barman_lab import Barman, barman_lab
+from tests.support.drills import QUIET
 
 MIB = 1 << 20
 
@@ -108,7 +109,7 @@ def lab(major: int) -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="dr-"))
     folder.chmod(0o755)
     try:
-        with DemoProduction(folder, major=major, settings={"max_prepared_transactions": "2"}) as production:
+        with DemoProduction(folder, major=major, settings={**QUIET, "max_prepared_transactions": "2"}) as production:
             production.create(initdb=("--wal-segsize=1",))
             yield Lab(folder, production, work(production, folder / "space"))
     finally:

@@ -33,6 +33,7 @@ from airflow_dr_provider.postgresql.command import environment
 from airflow_dr_provider.repositories.pgbackrest import PgBackRestRepository
 from airflow_dr_provider.spec.repository import PgBackRestSpec
 from tests.integration.repositories.conftest import path_of
+from tests.support.drills import QUIET
 
 STANZA = "main"
 
@@ -117,7 +118,7 @@ def stanza(repositories: Callable[[Path], str]) -> Iterator[Stanza]:
     folder.chmod(0o755)
     try:
         # Without a command the archiver waits for one; after three failures it would wait for a minute.
-        with DemoProduction(folder, major=15, settings={"archive_command": ""}) as production:
+        with DemoProduction(folder, major=15, settings={**QUIET, "archive_command": ""}) as production:
             config = write_config(folder / "pgbackrest.conf", repositories(folder), production)
             production.account.own(folder)
             production.create(initdb=("--wal-segsize=1",))

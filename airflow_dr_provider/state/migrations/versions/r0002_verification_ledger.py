@@ -31,8 +31,8 @@ def upgrade() -> None:
         sa.Column("fault_detail", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("repository", "name", name=op.f("pk_dr_verified")),
     )
-    op.create_index(op.f("ix_dr_verified_repository_verified_at"), "dr_verified", ["repository", "verified_at"], unique=False)
-    op.create_index("ix_dr_verified_faults", "dr_verified", ["repository", "fault_code"], unique=False)
+    op.create_index(op.f("ix_dr_verified_fault_code"), "dr_verified", ["fault_code"], unique=False)
+    op.create_index(op.f("ix_dr_verified_verified_at"), "dr_verified", ["verified_at"], unique=False)
 
 
 def downgrade() -> None:
