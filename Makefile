@@ -1,7 +1,7 @@
 # One door to everything. `make` alone lists the doors.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help drill airflow test lint bench lock set-up clean clean-all FORCE
+.PHONY: help drill airflow test faults lint bench lock set-up clean clean-all FORCE
 
 # The interpreter that .venv is made with: empty means the first suitable one (scripts/set-up).
 PYTHON ?=
@@ -29,6 +29,9 @@ airflow: $(ready) ## The same demo in `airflow standalone`, with its web page
 test: $(ready) ## The whole test suite
 	@scripts/system-packages
 	$(python) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 15 $(ARGS)
+
+faults: $(ready) ## Produce every fault of the fault matrix, and print what the drill and other tools make of it
+	@$(python) -m tests.scenarios.faults
 
 lint: $(ready) ## Style, types, and which room may import which
 	$(python) -m ruff check .

@@ -76,16 +76,6 @@ class TableRows(Value):
     oldest_row: int | None = None
 
 
-class HotRelation(Value):
-    """How much production used a table or an index.
-
-    :param touched: blocks of it that were read or found in the cache since its statistics began.
-    """
-
-    name: str
-    touched: int
-
-
 class SequenceState(Value):
     """A sequence and the column that it numbers.
 
@@ -127,6 +117,16 @@ class RoleFacts(Value):
     exists_since: int | None = None
     memberships_by: int | None = None
     settings_by: int | None = None
+
+
+class HotRelation(Value):
+    """How much production used a table or an index.
+
+    :param touched: blocks of it that were read or found in the cache since its statistics began.
+    """
+
+    name: str
+    touched: int
 
 
 class DatabaseReference(Value):

@@ -71,9 +71,9 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("BACKUP_COMBINE_FAILED", _FATAL, _CRITICAL, Domain.BACKUP, "the incremental chain can't be combined"),
     ("SERVER_START_FAILED", _FATAL, _CRITICAL, Domain.BACKUP, "the server refuses to start on the restored files"),
     ("DATA_CORRUPT", _FATAL, _CRITICAL, Domain.BACKUP, "a heap or an index of the restored server is corrupt"),
-    ("DATABASE_UNUSABLE", _FATAL, _CRITICAL, Domain.BACKUP, "a database of the restored server can't be opened"),
     ("SYSTEM_MISMATCH", _FATAL, _CRITICAL, Domain.BACKUP, "the restored cluster is another one than it should be"),
     ("PAGE_CHECKSUM_MISMATCH", _FATAL, _CRITICAL, Domain.BACKUP, "a page of the restored server fails its own checksum"),
+    ("DATABASE_UNUSABLE", _FATAL, _CRITICAL, Domain.BACKUP, "a database of the restored server can't be opened"),
     # The archive.
     ("WAL_SEGMENT_DAMAGED", _FATAL, _CRITICAL, Domain.ARCHIVE, "a WAL segment on the way to the target can't be decoded"),
     ("WAL_HOLE", _FATAL, _CRITICAL, Domain.ARCHIVE, "a WAL segment on the way to the target is missing"),

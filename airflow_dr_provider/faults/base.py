@@ -76,28 +76,28 @@ def refused(why: str) -> SandboxError:
 
 
 DEEDS: dict[str, str] = {
-    "provision_fails": "environment:occupy",
-    "disk_full": "environment:small_disk",
-    "stage_hangs": "environment:hang",
-    "teardown_fails": "environment:hold_lock",
-    "heap_bytes": "files:overwrite_relation",
-    "heap_truncated": "files:truncate_relation",
-    "file_removed": "files:remove_relation",
-    "control_damaged": "files:overwrite_control",
-    "wal_removed": "wal:remove_segment",
-    "wal_damaged": "wal:overwrite_segment",
-    "index_dropped": "objects:drop_index",
-    "index_invalid": "objects:invalidate_index",
-    "table_dropped": "objects:drop_table",
-    "constraint_dropped": "objects:drop_constraint",
-    "column_type": "objects:change_type",
-    "extension_dropped": "objects:drop_extension",
-    "rows_deleted": "rows:empty_table",
-    "heartbeat_old": "rows:set_heartbeat_back",
-    "archiving_on": "server:archive",
-    "server_killed": "server:kill",
-    "server_frozen": "server:freeze",
-    "table_locked": "server:lock_table",
+    "provision_fails": "airflow_dr_provider.faults.environment:occupy",
+    "disk_full": "airflow_dr_provider.faults.environment:small_disk",
+    "stage_hangs": "airflow_dr_provider.faults.environment:hang",
+    "teardown_fails": "airflow_dr_provider.faults.environment:hold_lock",
+    "heap_bytes": "airflow_dr_provider.faults.files:overwrite_relation",
+    "heap_truncated": "airflow_dr_provider.faults.files:truncate_relation",
+    "file_removed": "airflow_dr_provider.faults.files:remove_relation",
+    "control_damaged": "airflow_dr_provider.faults.files:overwrite_control",
+    "wal_removed": "airflow_dr_provider.faults.wal:remove_segment",
+    "wal_damaged": "airflow_dr_provider.faults.wal:overwrite_segment",
+    "index_dropped": "airflow_dr_provider.faults.objects:drop_index",
+    "index_invalid": "airflow_dr_provider.faults.objects:invalidate_index",
+    "table_dropped": "airflow_dr_provider.faults.objects:drop_table",
+    "constraint_dropped": "airflow_dr_provider.faults.objects:drop_constraint",
+    "column_type": "airflow_dr_provider.faults.objects:change_type",
+    "extension_dropped": "airflow_dr_provider.faults.objects:drop_extension",
+    "rows_deleted": "airflow_dr_provider.faults.rows:empty_table",
+    "heartbeat_old": "airflow_dr_provider.faults.rows:set_heartbeat_back",
+    "archiving_on": "airflow_dr_provider.faults.server:archive",
+    "server_killed": "airflow_dr_provider.faults.server:kill",
+    "server_frozen": "airflow_dr_provider.faults.server:freeze",
+    "table_locked": "airflow_dr_provider.faults.server:lock_table",
 }
 
 
@@ -107,5 +107,5 @@ def deed(name: str) -> Deed:
     :raises KeyError: for an unknown one; names are checked before a run opens.
     """
     module, _, function = DEEDS[name].partition(":")
-    found: Deed = getattr(import_module(f"airflow_dr_provider.faults.{module}"), function)
+    found: Deed = getattr(import_module(module), function)
     return found

@@ -45,15 +45,9 @@ def test_overrides() -> None:
     light = PROFILES["light"]
     assert "amcheck" in names(route(light, ALL, include=["amcheck"]))
     assert {"amcheck", "row_counts"} <= set(names(route(light, ALL, include=["heavy"])))
+    left_out = ("row_counts", "foreign_keys", "smoke", "synthetic_transaction")
     assert names(route(PROFILES["full"], ALL, exclude=["heavy", "write", "smoke"])) == names(
-        route(
-            [
-                name
-                for name in PROFILES["standard"]
-                if name not in ("row_counts", "foreign_keys", "smoke", "synthetic_transaction")
-            ],
-            ALL,
-        )
+        route([name for name in PROFILES["standard"] if name not in left_out], ALL)
     )
     assert "amcheck" not in names(route(light, ALL, include=["amcheck"], exclude=["heavy"]))
 
