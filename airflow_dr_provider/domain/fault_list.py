@@ -55,7 +55,7 @@ class Fault(Value):
     meaning: str
 
 
-_CORRUPT = ("DATA_CORRUPT", "ROW_COUNT_DROPPED")
+_CORRUPT = ("PAGE_CHECKSUM_MISMATCH", "DATA_CORRUPT", "ROW_COUNT_DROPPED")
 _RECOVERY = ("RECOVERY_ENDED_EARLY", "BACKUP_WAL_MISSING")
 _OTHER, _SAME = Leads.ANOTHER_BACKUP, Leads.SAME_BACKUP
 
@@ -88,8 +88,10 @@ _TABLE: tuple[tuple[str, Moment, tuple[str, ...], Leads, str, str], ...] = (
      "a check or foreign key constraint is dropped"),
     ("column_type", Moment.SERVER_OPEN, ("SCHEMA_DRIFT",), _OTHER, "schema_drift",
      "a column is given the type text"),
-    ("extension_dropped", Moment.SERVER_OPEN, ("SCHEMA_DRIFT",), _OTHER, "schema_drift",
+    ("extension_dropped", Moment.SERVER_OPEN, ("EXTENSION_MISSING", "SCHEMA_DRIFT"), _OTHER, "extensions",
      "an extension is dropped"),
+    ("sequence_back", Moment.SERVER_OPEN, ("SEQUENCE_BEHIND",), _OTHER, "sequences",
+     "a sequence is set back behind the rows that it numbered"),
     ("rows_deleted", Moment.SERVER_OPEN, ("ROW_COUNT_DROPPED",), _OTHER, "row_counts",
      "the largest table is emptied"),
     ("heartbeat_old", Moment.SERVER_OPEN, ("RPO_EXCEEDED",), _SAME, "freshness",

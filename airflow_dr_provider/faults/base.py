@@ -92,6 +92,7 @@ DEEDS: dict[str, str] = {
     "constraint_dropped": "airflow_dr_provider.faults.objects:drop_constraint",
     "column_type": "airflow_dr_provider.faults.objects:change_type",
     "extension_dropped": "airflow_dr_provider.faults.objects:drop_extension",
+    "sequence_back": "airflow_dr_provider.faults.objects:set_sequence_back",
     "rows_deleted": "airflow_dr_provider.faults.rows:empty_table",
     "heartbeat_old": "airflow_dr_provider.faults.rows:set_heartbeat_back",
     "archiving_on": "airflow_dr_provider.faults.server:archive",

@@ -99,3 +99,16 @@ async def drop_extension(victim: Victim) -> str:
         ORDER BY extname = 'plpgsql', extname LIMIT 1
     """
     return await _do(victim, query, "no extension")
+
+
+async def set_sequence_back(victim: Victim) -> str:
+    """Set a sequence that numbers the rows of a table with rows back to its start."""
+    query = f"""
+        SELECT pg_catalog.format('SELECT pg_catalog.setval(%L, 1, false)', s.oid::pg_catalog.regclass)
+        FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S',
+             pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE d.refobjid = c.oid AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') AND pg_catalog.pg_relation_size(c.oid) > 0
+          AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+        {_LARGEST_FIRST}
+    """
+    return await _do(victim, query, "no sequence that numbers rows")
