@@ -115,7 +115,7 @@ ROWS = (
         ("partition detached", "ALTER TABLE shop.events DETACH PARTITION shop.events_old", "SCHEMA_DRIFT"),
         ("sequence dropped", "ALTER TABLE shop.orders ALTER COLUMN id DROP DEFAULT; DROP SEQUENCE shop.numbers", "SCHEMA_DRIFT"),
         ("label added to a type", "ALTER TYPE shop.state ADD VALUE 'lost'", "SCHEMA_DRIFT"),
-        ("extension dropped", "DROP EXTENSION pg_trgm CASCADE", "SCHEMA_DRIFT"),
+        ("extension dropped", "DROP EXTENSION pg_trgm CASCADE", "EXTENSION_MISSING"),
         ("table dropped", "DROP TABLE shop.documents", "SCHEMA_DRIFT"),
         ("role dropped", "DROP OWNED BY clerk; DROP ROLE clerk", "ROLE_MISSING"),
         ("role given power", "ALTER ROLE clerk SUPERUSER", "ROLE_DRIFT"),
@@ -129,7 +129,7 @@ ROWS = (
     *_rows(
         "server",
         ("heap damaged", "a page of the largest table is overwritten", injected("heap_bytes"), "DATA_CORRUPT", OTHER),
-        ("heap truncated", "most of the largest table's pages are cut off", injected("heap_truncated"), "ROW_COUNT_DROPPED", OTHER),
+        ("heap truncated", "most of the largest table's pages are cut off", injected("heap_truncated"), "DATA_CORRUPT", OTHER),
         ("heap removed", "the largest table's file is removed", injected("file_removed"), "DATA_CORRUPT", OTHER),
         ("control damaged", "pg_control is overwritten after the restore", injected("control_damaged"), "SERVER_START_FAILED",
          OTHER),
