@@ -17,6 +17,8 @@ from tests.scenarios.matrix.ground import Row, make_base, play
 from tests.scenarios.matrix.others import AMCHECK, NOT_LOOKED_AT, VERIFYBACKUP
 
 MATRIX: tuple[Row, ...] = (*backups.ROWS, *archives.ROWS, *servers.ROWS, *adversaries.ROWS)
+REPRESENTATIVE: tuple[Row, ...] = tuple({(row.family, row.expected): row for row in reversed(MATRIX)}.values())[::-1]
+"""One of each family, name and move: what the test suite plays. ``make faults`` plays them all."""
 
 
 def main(*words: str) -> int:
