@@ -1,7 +1,7 @@
 # One door to everything. `make` alone lists the doors.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help drill airflow test faults lint bench lock set-up clean clean-all FORCE
+.PHONY: help drill airflow test faults healthy lint bench lock set-up clean clean-all FORCE
 
 # The interpreter that .venv is made with: empty means the first suitable one (scripts/set-up).
 PYTHON ?=
@@ -32,6 +32,9 @@ test: $(ready) ## The whole test suite
 
 faults: $(ready) ## Produce every fault of the fault matrix, and print what the drill and other tools make of it
 	@$(python) -m tests.scenarios.faults
+
+healthy: $(ready) ## Run two hundred drills on sound backups of many shapes; every one has to end green
+	@$(python) -m tests.scenarios.healthy $(ARGS)
 
 lint: $(ready) ## Style, types, and which room may import which
 	$(python) -m ruff check .

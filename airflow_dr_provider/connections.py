@@ -174,6 +174,8 @@ def libpq(connection: Connection) -> dict[str, Any]:
         "dbname": connection.database,
         **{name: connection.extra[name] for name in _LIBPQ if isinstance(connection.extra.get(name), str | int)},
         "connect_timeout": _patience(connection),
+        # A database without an encoding (SQL_ASCII) would answer in bytes.
+        "client_encoding": "utf8",
         "application_name": "airflow-dr",
         "options": "-c default_transaction_read_only=on",
     }

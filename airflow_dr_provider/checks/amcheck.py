@@ -31,16 +31,30 @@ WHERE c.relpersistence <> 't'
 ORDER BY pg_catalog.pg_relation_size(c.oid) DESC NULLS LAST, 2, 3
 """
 
+_MAP = """
+SELECT (t_ctid::text::point)[0]::bigint, (t_ctid::text::point)[1]::int, NULL, 'the visibility map calls it visible to all'
+FROM {0}.pg_check_visible({1}::pg_catalog.oid::pg_catalog.regclass)
+UNION ALL
+SELECT (t_ctid::text::point)[0]::bigint, (t_ctid::text::point)[1]::int, NULL, 'the visibility map calls it frozen'
+FROM {0}.pg_check_frozen({1}::pg_catalog.oid::pg_catalog.regclass)
+LIMIT 1
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Relation:
-    """One heap or B-tree. *evaluates*: checking it runs expressions of the user's."""
+    """One heap or B-tree.
+
+    :param evaluates: checking it runs expressions of the user's.
+    :param map_schema: where the functions are that look at its visibility map; "" where there are none.
+    """
 
     oid: int
     name: str
     index: bool
     evaluates: bool
     schema: str
+    map_schema: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +66,11 @@ class _Answer:
 class AmcheckCheck:
     """Runs amcheck over every heap, TOAST table and B-tree of every database, the catalogs among them.
 
-    Proves that tuples are well formed, that their out-of-line values are there, that B-trees are in order, and that each heap
-    tuple has its index entry (``heapallindexed``). Can't prove that rows are not missing as a whole (row_counts), that values
-    are the right ones, or anything of GIN, GiST, BRIN, SP-GiST and hash indexes.
+    Proves that tuples are well formed, that their out-of-line values are there, that B-trees are in order, that each heap
+    tuple has its index entry (``heapallindexed``), and, where pg_visibility is installed, that no page which the visibility map
+    calls visible to all, or frozen, holds a row that isn't (an index-only scan would show deleted rows). Can't
+    prove that rows are not missing as a whole (row_counts), that values are the right ones, or anything of GIN, GiST, BRIN,
+    SP-GiST and hash indexes.
     """
 
     name: ClassVar[str] = "amcheck"
@@ -77,7 +93,9 @@ class AmcheckCheck:
                     if connection.closed:
                         raise
                     return (self._cannot(f"amcheck can't be installed in database {database}: {describe(error)}."),)
-                relations[database] = await _relations(connection, schema, shared=shared)
+                relations[database] = await _relations(
+                    connection, schema, shared=shared, map_schema=await _visibility(connection)
+                )
             shared = False
         answers = await spread(context, relations, _check, prepare=calm)
         corrupt = sorted(answer.corrupt for answer in answers if answer.corrupt)
@@ -120,10 +138,20 @@ class AmcheckCheck:
         )
 
 
-async def _relations(connection: Connection, schema: str, *, shared: bool) -> list[_Relation]:
+async def _visibility(connection: Connection) -> str:
+    """The schema of pg_visibility's functions; "" where it can't be installed."""
+    try:
+        return await install(connection, "pg_visibility")
+    except psycopg.Error:
+        if connection.closed:
+            raise
+        return ""
+
+
+async def _relations(connection: Connection, schema: str, *, shared: bool, map_schema: str) -> list[_Relation]:
     cursor = await connection.execute(_RELATIONS)
     return [
-        _Relation(oid=oid, name=f"{namespace}.{name}", index=index, evaluates=evaluates, schema=schema)
+        _Relation(oid=oid, name=f"{namespace}.{name}", index=index, evaluates=evaluates, schema=schema, map_schema=map_schema)
         for oid, namespace, name, index, _, is_shared, evaluates in await cursor.fetchall()
         if shared or not is_shared
     ]
@@ -142,6 +170,9 @@ async def _check(connection: Connection, database: str, relation: _Relation) -> 
     try:
         cursor = await connection.execute(query.format(sql.Identifier(relation.schema), sql.Literal(relation.oid)))
         row = await cursor.fetchone()
+        if row is None and relation.map_schema and not relation.index:
+            visible = sql.SQL(_MAP).format(sql.Identifier(relation.map_schema), sql.Literal(relation.oid))
+            row = await (await connection.execute(visible)).fetchone()
     except errors.UndefinedTable:
         # Dropped since it was listed; nobody else drops anything here but a smoke test's own temporary objects.
         return _Answer(unchecked=f"{named} is gone")

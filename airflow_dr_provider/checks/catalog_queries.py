@@ -37,7 +37,9 @@ SELECT n.nspname, NULL, c.relname,
     'server ' || (SELECT quote_ident(s.srvname) FROM pg_foreign_table f JOIN pg_foreign_server s ON s.oid = f.ftserver
        WHERE f.ftrelid = c.oid),
     CASE WHEN c.relrowsecurity THEN 'row security' END,
-    CASE WHEN c.relforcerowsecurity THEN 'forced' END),
+    CASE WHEN c.relforcerowsecurity THEN 'forced' END,
+    CASE WHEN c.relreplident <> 'd' THEN 'replica identity ' || c.relreplident::text END,
+    'with ' || array_to_string(c.reloptions, ', ')),
   true, {xids("coalesce(t.xmin, c.xmin)")}, {keys(("1259", "c.oid"))},
   coalesce(pn.nspname, n.nspname), p.relname,
   {xids("c.xmin", "n.xmin")}
@@ -71,9 +73,12 @@ WHERE c.relkind IN ('r', 'p', 'f') AND a.attnum > 0 AND NOT a.attisdropped AND {
 
 # Not-null constraints have rows of their own from version 18 on; the column's flag says the same in every version.
 CONSTRAINTS = f"""
-SELECT n.nspname, coalesce(c.relname, t.typname), k.conname, pg_get_constraintdef(k.oid), k.convalidated,
+SELECT n.nspname, coalesce(c.relname, t.typname), k.conname,
+  CASE WHEN EXISTS (SELECT FROM pg_trigger g WHERE g.tgconstraint = k.oid AND g.tgisinternal AND g.tgenabled <> 'O')
+    THEN 'with triggers off ' ELSE '' END || pg_get_constraintdef(k.oid), k.convalidated,
   {xids("k.xmin")}, {keys(("2606", "k.oid"))}, n.nspname, coalesce(c.relname, t.typname),
   {xids("coalesce(c.xmin, t.xmin)", "n.xmin")}
+    || ARRAY(SELECT g.xmin::text::bigint FROM pg_trigger g WHERE g.tgconstraint = k.oid)
 FROM pg_constraint k
 LEFT JOIN pg_class c ON c.oid = k.conrelid LEFT JOIN pg_type t ON t.oid = k.contypid
 JOIN pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespace)
@@ -248,6 +253,30 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'm' AND {RELATION}
 """
 
+# What is named by the types or the schema that it works on; user mappings only a superuser may see.
+_OTHERS = " UNION ALL ".join(
+    f"SELECT 'pg_catalog.{catalog}'::regclass::oid, o.oid, o.xmin, {text} FROM {catalog} o WHERE o.oid >= 16384"
+    for catalog, text in {
+        "pg_cast": "o.castcontext::text || o.castmethod::text",
+        "pg_operator": "o.oprcode::text",
+        "pg_opclass": "o.opcdefault::text",
+        "pg_conversion": "o.conproc::text",
+        "pg_language": "o.lanpltrusted::text",
+        "pg_transform": "''",
+        "pg_ts_config": "''",
+        "pg_ts_dict": "coalesce(o.dictinitoption, '')",
+        "pg_foreign_data_wrapper": "o.fdwhandler::regproc::text",
+        "pg_am": "o.amhandler::text",
+    }.items()
+)
+OTHERS = f"""
+SELECT NULL, NULL, i.type || ' ' || i.identity, i.type || ' ' || o.told, true, {xids("o.xid")},
+  ARRAY[o.class || ':' || o.object || ':0']::text[], i.schema, NULL, ARRAY[]::bigint[]
+FROM ({_OTHERS}) o (class, object, xid, told), pg_identify_object(o.class, o.object, 0) i
+WHERE i.identity IS NOT NULL AND coalesce(i.schema, '') NOT LIKE 'pg\\_%' AND coalesce(i.schema, '') <> '{DRILL_SCHEMA}'
+  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = o.class AND e.objid = o.object AND e.deptype IN ('e', 'i'))
+"""
+
 QUERIES: dict[ObjectKind, str] = {
     ObjectKind.SCHEMA: SCHEMAS,
     ObjectKind.TABLE: TABLES,
@@ -271,6 +300,7 @@ QUERIES: dict[ObjectKind, str] = {
     ObjectKind.COLLATION: COLLATIONS,
     ObjectKind.SETTING: SETTINGS,
     ObjectKind.CONTENT: CONTENTS,
+    ObjectKind.OTHER: OTHERS,
 }
 
 # For each dependent object the newest row among the user's objects that its definition names. A 32-bit id is widened to the

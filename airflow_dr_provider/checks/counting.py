@@ -15,11 +15,13 @@ from airflow_dr_provider.domain.reference import TableRows
 
 _SAMPLE = 100
 
+# Large objects are rows of two catalogs; the one that every account may read has a row for each.
 _TABLES = f"""
 SELECT n.nspname, c.relname, c.reltuples::bigint, c.relpersistence = 'u', pg_catalog.pg_relation_size(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-  AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', '{DRILL_SCHEMA}')
+  AND (c.oid = 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass
+    OR n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', '{DRILL_SCHEMA}'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
     WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = c.oid AND e.deptype = 'e')
 ORDER BY 5 DESC, 1, 2

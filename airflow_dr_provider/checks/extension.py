@@ -7,7 +7,7 @@ from psycopg import sql
 from airflow_dr_provider.checks.catalog_parts import DRILL_SCHEMA
 from airflow_dr_provider.checks.parallel import Connection
 
-TOOLS = ("amcheck", "pg_prewarm", "pg_walinspect")
+TOOLS = ("amcheck", "pg_prewarm", "pg_visibility", "pg_walinspect")
 """What checks install."""
 
 # Two sessions that make the same schema at once would get an error, not one schema.

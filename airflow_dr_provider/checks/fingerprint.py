@@ -235,7 +235,8 @@ def _object(kind: ObjectKind, row: Sequence[Any], next_transaction: int, depende
         *(xid for xid in (own, _newest(more, next_transaction)) if xid is not None),
         *(dependencies[key] for key in keys if key in dependencies),
     ]
-    named = label(schema, relation, name)
+    # The name of an odd object is one that PostgreSQL has quoted already.
+    named = _QUOTED_PLAIN.sub(r"\1", name) if kind is ObjectKind.OTHER else label(schema, relation, name)
     if arguments and arguments[0] is not None:
         named += "(" + _QUOTED_PLAIN.sub(r"\1", arguments[0]) + ")"
     newest = max(written, default=None)

@@ -35,6 +35,7 @@ class ObjectKind(StrEnum):
     COLLATION = "collation"
     SETTING = "database setting"
     CONTENT = "content"
+    OTHER = "other object"
 
 
 FIRST_KINDS = tuple(ObjectKind)[: tuple(ObjectKind).index(ObjectKind.PRIVILEGES)]

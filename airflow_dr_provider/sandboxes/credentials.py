@@ -17,7 +17,7 @@ from psycopg import sql
 from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.postgresql.account import Account
 from airflow_dr_provider.sandboxes.place import Place, write
-from airflow_dr_provider.sandboxes.settings import SAFE_PATH, session_settings
+from airflow_dr_provider.sandboxes.settings import OUR_SETTINGS, session_settings
 
 Role = Literal["admin", "smoke"]
 SMOKE_CONNECTIONS = 16
@@ -83,8 +83,8 @@ async def create_roles(
             # This session has them all from its options. Written out, an empty list would be kept as one empty name.
             await connection.execute(sql.SQL("ALTER ROLE {} SET {} FROM CURRENT").format(user, sql.Identifier(name)))
     admin, smoke = (sql.Identifier(credentials[role].user) for role in ("admin", "smoke"))
-    await connection.execute(sql.SQL("ALTER ROLE {} SET search_path = {}").format(admin, sql.SQL(SAFE_PATH)))
-    await connection.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = off").format(admin))
+    for name, value in OUR_SETTINGS.items():
+        await connection.execute(sql.SQL("ALTER ROLE {} SET {} = {}").format(admin, sql.Identifier(name), sql.SQL(value)))
     await connection.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(smoke))
     if major >= 14:
         await connection.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(smoke))

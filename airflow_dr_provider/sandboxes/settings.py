@@ -158,9 +158,12 @@ def server_settings(
         "log_connections": "off",
         "log_checkpoints": "off",
     }
+    # Neither may be less than two segments; the defaults are for small ones (postgres, "WAL Configuration").
+    twice = 2 * coordinate.segment_size >> 20
+    settings |= {"min_wal_size": f"{max(80, twice)}MB", "max_wal_size": f"{max(1024, twice)}MB"}
     if major >= 13:
         # What was replayed last stays readable for the check of the target, also where it ended with a segment.
-        settings["wal_keep_size"] = f"{2 * coordinate.segment_size >> 20}MB"
+        settings["wal_keep_size"] = f"{twice}MB"
     if major >= 15:
         settings["archive_library"] = ""
     if major >= 17:
@@ -172,12 +175,22 @@ SAFE_PATH = "pg_catalog,public"
 """A superuser's ``search_path``: built-in names first, extensions of ours among them, whatever a database sets for itself."""
 
 
+OUR_SETTINGS = {
+    "search_path": SAFE_PATH,
+    "default_transaction_read_only": "off",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+}
+"""What a superuser's session of ours is told beside that: a client reads times in one form only."""
+
+
 def session_settings(major: int) -> dict[str, str]:
     """What every session of ours is told, since a restored ``ALTER DATABASE … SET`` would tell it otherwise.
 
-    They keep a session from loading libraries and from running what was left for whoever logs in, from being cut short, and
-    from passing over damage. What only changes the look of an answer (``datestyle``) stays as restored, and so does
-    ``search_path`` for smoke tests, which are written against it; for a superuser see :data:`SAFE_PATH`.
+    They keep a session from loading libraries and from running what was left for whoever logs in, from being cut short, from
+    passing over damage, from being somebody else, and from an isolation that no standby can give. What only changes the look of
+    an answer (``datestyle``) stays as restored for smoke tests, and so does ``search_path``, since they are written against it;
+    for a superuser see :data:`OUR_SETTINGS`.
     """
     settings = {
         "session_preload_libraries": "",
@@ -188,6 +201,9 @@ def session_settings(major: int) -> dict[str, str]:
         "zero_damaged_pages": "off",
         "ignore_checksum_failure": "off",
         "session_replication_role": "origin",
+        "default_transaction_isolation": "read committed",
+        "default_transaction_deferrable": "off",
+        "role": "none",
     }
     if major >= 14:
         settings["idle_session_timeout"] = "0"
@@ -198,7 +214,8 @@ def session_settings(major: int) -> dict[str, str]:
 
 def session_options(major: int) -> str:
     """:func:`session_settings` as libpq's ``options``: it outranks what is kept for a role or a database."""
-    return " ".join(f"-c {name}={value}" for name, value in {**session_settings(major), "search_path": SAFE_PATH}.items())
+    told = {**session_settings(major), **OUR_SETTINGS}
+    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in told.items())
 
 
 def rendered(settings: Mapping[str, str]) -> str:

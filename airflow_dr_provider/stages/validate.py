@@ -24,6 +24,8 @@ from airflow_dr_provider.stages.routing import default_database, routed_checks, 
 if TYPE_CHECKING:
     from airflow_dr_provider.stages.context import AttemptContext
 
+_CAUSES = ("EXTENSION_MISSING", "ROLE_MISSING")
+
 
 async def run(context: AttemptContext) -> StageResult:
     """Run the profile's checks side by side; the worst verdict is the gate's. A copy that passed becomes a reference."""
@@ -62,9 +64,7 @@ async def run(context: AttemptContext) -> StageResult:
 
 
 def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[str, ...]) -> CheckContext:
-    restored = context.earlier(StageName.RESTORE)
-    if restored is None:
-        raise SandboxError(f"{context.rung.tier}: nothing was restored, so there is nothing to check.", code="STAGE_BROKEN")
+    restored = _restored(context)
     heartbeat = context.spec.source.heartbeat
 
     async def connect(database: str, role: Literal["admin", "smoke"]) -> psycopg.AsyncConnection[tuple[Any, ...]]:
@@ -73,9 +73,9 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
     default = default_database(context, names)
     return CheckContext(
         coordinate=context.coordinate(),
-        recovery=Recovery.model_validate(restored.facts["recovery"]),
-        files=FileReport.model_validate(restored.facts["files"]),
-        wal=WalReport.model_validate(restored.facts["wal"]),
+        recovery=Recovery.model_validate(restored["recovery"]),
+        files=FileReport.model_validate(restored["files"]),
+        wal=WalReport.model_validate(restored["wal"]),
         isolation=context.sandbox.isolation(handle),
         reference=kept_reference(context.services, context.inputs.reference_id),
         databases=names,
@@ -105,12 +105,27 @@ def _check_context(context: AttemptContext, handle: SandboxHandle, names: tuple[
     )
 
 
+def _restored(context: AttemptContext) -> dict[str, Any]:
+    """What the restore reported."""
+    restored = context.earlier(StageName.RESTORE)
+    if restored is None:
+        raise SandboxError(f"{context.rung.tier}: nothing was restored, so there is nothing to check.", code="STAGE_BROKEN")
+    return restored.facts
+
+
 def _worst(checks: tuple[CheckResult, ...], verdict: Verdict) -> CheckResult | None:
-    """The check that speaks for the gate: the first whose verdict is the gate's own, before those that only followed it."""
+    """The check that speaks for the gate: the first whose verdict is the gate's own, before those that only followed it.
+
+    A cause speaks before what follows from it: an extension takes its indexes along, a role its grants.
+    """
     if verdict is Verdict.PASSED:
         return None
     counted = [check for check in checks if check.verdict is verdict and (check.required or verdict is Verdict.FAILED)]
-    return min(counted, key=lambda check: (check.signature == "CHECK_NOT_RUN", not check.required), default=None)
+    return min(
+        counted,
+        key=lambda check: (check.signature == "CHECK_NOT_RUN", not check.required, check.signature not in _CAUSES),
+        default=None,
+    )
 
 
 def _summary(checks: tuple[CheckResult, ...], worst: CheckResult | None, verdict: Verdict) -> str:
@@ -131,6 +146,8 @@ async def _keep_reference(context: AttemptContext, handle: SandboxHandle, names:
         source=LAST_GOOD_RUN,
         now=context.services.clock(),
     )
-    # The checks' own roles and extensions came after the recovered point; the LSN that counts is the target's.
-    target = context.coordinate().target
-    keep(context.services, context.spec, context.run.id, LAST_GOOD_RUN, reference.model_copy(update={"lsn": target.lsn}))
+    # What the checks and the promotion wrote came after the recovered point: that point's LSN and next transaction count.
+    # By the copy's own, which are further on, what production made next would look older than this reference.
+    recovery = Recovery.model_validate(_restored(context)["recovery"])
+    moment = {"lsn": context.coordinate().target.lsn, "next_transaction": recovery.next_transaction}
+    keep(context.services, context.spec, context.run.id, LAST_GOOD_RUN, reference.model_copy(update=moment))

@@ -36,6 +36,7 @@ def repository() -> Iterator[Repository]:
             facts[f"filler_after_{name}"] = production.switch_wal()
         facts["orders"] = production.sql("SELECT count(*) FROM orders")[0][0]
         production.sql("SELECT pg_create_restore_point('before_the_mistake')")
+        production.sql("CREATE TABLE made_next (id int PRIMARY KEY); INSERT INTO made_next VALUES (1)")
         facts["xid"] = str(production.sql("SELECT txid_current()")[0][0])
         facts["before_last"] = production.sql("SELECT clock_timestamp()")[0][0]
         production.sql("INSERT INTO customers (email, name) VALUES ('late@example.com', 'Late')")

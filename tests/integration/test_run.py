@@ -288,6 +288,17 @@ def test_a_last_good_run_is_the_next_ones_reference(bench: Bench) -> None:
     assert checks["schema_drift"] == checks["indexes"] == checks["row_counts"] == "PASSED"
 
 
+def test_what_production_made_right_after_a_good_runs_point_is_made_since(bench: Bench) -> None:
+    """Though the copy that became the reference gave out the same transaction ids for its own work."""
+    bench.write(target="{restore_point: before_the_mistake}")
+    assert bench.run()["outcome"] == "RECOVERED"
+    bench.write()
+    document = bench.run()
+    assert (document["outcome"], document["attempts"][0]["signature"]) == ("RECOVERED", None), document["attempts"][0]["detail"]
+    (drift,) = (check for check in document["attempts"][0]["checks"] if check["name"] == "schema_drift")
+    assert "table public.made_next extra" in drift["detail"]
+
+
 def test_the_permission_of_a_backup(bench: Bench) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root reads everything")

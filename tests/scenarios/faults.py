@@ -12,16 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.scenarios.matrix import archives, backups, servers
+from tests.scenarios.matrix import adversaries, archives, backups, servers
 from tests.scenarios.matrix.ground import Row, make_base, play
 from tests.scenarios.matrix.others import AMCHECK, NOT_LOOKED_AT, VERIFYBACKUP
 
-MATRIX: tuple[Row, ...] = (*backups.ROWS, *archives.ROWS, *servers.ROWS)
+MATRIX: tuple[Row, ...] = (*backups.ROWS, *archives.ROWS, *servers.ROWS, *adversaries.ROWS)
+REPRESENTATIVE: tuple[Row, ...] = tuple({(row.family, row.expected): row for row in reversed(MATRIX)}.values())[::-1]
+"""One of each family, name and move: what the test suite plays. ``make faults`` plays them all."""
 
 
 def main(*words: str) -> int:
     """Play and print; how many were not as expected."""
-    chosen = [row for row in MATRIX if not words or any(word in row.name for word in words)]
+    chosen = [row for row in MATRIX if not words or any(word in (row.family, row.name) or word in row.name for word in words)]
     folder = Path(tempfile.mkdtemp(prefix="dr-faults-"))
     begun, wrong = time.monotonic(), 0
     print(f"{'fault':<32} {'drill says':<28} {'and goes on':<24} {'':<4} {VERIFYBACKUP:<40} {AMCHECK}")

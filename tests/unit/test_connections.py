@@ -50,6 +50,7 @@ def test_libpq_keeps_sessions_read_only(monkeypatch: pytest.MonkeyPatch) -> None
     options = libpq(from_environment("c"))
     assert options["options"] == "-c default_transaction_read_only=on"
     assert options["sslmode"] == "require"
+    assert options["client_encoding"] == "utf8"
     assert "cursor" not in options
     assert "p" not in repr(from_environment("c")).replace("postgres", "").partition("password")[2]
 
@@ -112,6 +113,7 @@ def test_nothing_in_extra_takes_read_only_back() -> None:
         "host": "h",
         "sslmode": "require",
         "connect_timeout": 10,
+        "client_encoding": "utf8",
         "application_name": "airflow-dr",
         "options": "-c default_transaction_read_only=on",
     }

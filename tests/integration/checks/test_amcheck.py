@@ -75,6 +75,20 @@ async def test_an_index_that_lacks_a_row_is_found(cluster: Cluster, shop: str) -
     assert "customers_lower" in results[0].detail
 
 
+async def test_a_visibility_map_that_shows_what_was_deleted(cluster: Cluster, shop: str) -> None:
+    cluster.sql("VACUUM sales.orders", shop)
+    cluster.sql("CHECKPOINT", shop)
+    ((path,),) = cluster.sql("SELECT pg_relation_filepath('sales.orders')", shop)
+    map_before = (cluster.server.data / f"{path}_vm").read_bytes()
+    cluster.sql("DELETE FROM sales.orders WHERE id % 50 = 0", shop)
+    bad = cluster.damaged(shop, "sales.orders", lambda file: file.with_name(f"{file.name}_vm").write_bytes(map_before))
+    results = await AmcheckCheck().run(cluster.context(bad))
+    assert outcome(results) == (Verdict.FAILED, "DATA_CORRUPT")
+    assert "table sales.orders" in results[0].detail
+    assert "visible to all" in results[0].detail
+    assert outcome(await AmcheckCheck().run(cluster.context(shop))) == (Verdict.PASSED, None)
+
+
 async def test_an_extension_that_cannot_be_installed_is_no_pass(cluster: Cluster, shop: str) -> None:
     cluster.admin = "narrow"
     results = await AmcheckCheck().run(cluster.context(shop))

@@ -107,6 +107,11 @@ def odd() -> Iterator[Scene]:
             for order in (
                 "CREATE DATABASE shop",
                 "ALTER DATABASE template1 SET session_preload_libraries = 'no_such_library'",
+                "ALTER DATABASE template1 SET default_transaction_isolation = 'serializable'",
+                "ALTER DATABASE template1 SET default_transaction_read_only = on",
+                "ALTER DATABASE template1 SET role = 'nologin'",
+                "ALTER ROLE ALL SET datestyle = 'SQL, DMY'",
+                "ALTER ROLE ALL SET intervalstyle = 'iso_8601'",
                 "ALTER ROLE ALL SET statement_timeout = '1ms'",
                 "ALTER ROLE \"Ada, the boss\" SET session_preload_libraries = 'no_such_library'",
                 "ALTER ROLE ALL SET zero_damaged_pages = on",

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from airflow_dr_provider.domain.fault_list import FAULTS, Fault, Leads, Moment
 from airflow_dr_provider.faults.base import DEEDS, Victim
+from airflow_dr_provider.faults.server import stop
 from tests.scenarios.matrix.ground import Ground, Make, Row, Seen
 
 OTHER, SAME = "secondary with first", "secondary with second"
@@ -38,17 +39,33 @@ async def execute(victim: Victim) -> str:
     return _CURRENT[0]
 
 
+_SUBSCRIBING = "subscribing"
+
+
+async def subscribe(victim: Victim) -> str:
+    """Enable a subscription on a server that may start its worker. Without a slot only the catalog can be told so."""
+    async with await victim.connect("template1") as connection:
+        await connection.execute("UPDATE pg_subscription SET subenabled = true")
+        await connection.execute("ALTER SYSTEM SET max_logical_replication_workers = 1")
+    await stop(victim)
+    await victim.start()
+    return "a subscription was enabled, and the server restarted with a worker for it"
+
+
 @contextmanager
 def statements() -> Iterator[None]:
     """Let a statement be a fault among the others."""
     FAULTS[_STATEMENT] = Fault(
         name=_STATEMENT, moment=Moment.SERVER_OPEN, signatures=(), leads=Leads.ANOTHER_BACKUP, found_by="", meaning=""
     )
+    FAULTS[_SUBSCRIBING] = FAULTS[_STATEMENT].model_copy(update={"name": _SUBSCRIBING})
     DEEDS[_STATEMENT] = f"{__name__}:execute"
+    DEEDS[_SUBSCRIBING] = f"{__name__}:subscribe"
     try:
         yield
     finally:
-        del FAULTS[_STATEMENT], DEEDS[_STATEMENT]
+        for name in (_STATEMENT, _SUBSCRIBING):
+            del FAULTS[name], DEEDS[name]
 
 
 def sql(statement: str) -> Make:
@@ -115,7 +132,7 @@ ROWS = (
         ("partition detached", "ALTER TABLE shop.events DETACH PARTITION shop.events_old", "SCHEMA_DRIFT"),
         ("sequence dropped", "ALTER TABLE shop.orders ALTER COLUMN id DROP DEFAULT; DROP SEQUENCE shop.numbers", "SCHEMA_DRIFT"),
         ("label added to a type", "ALTER TYPE shop.state ADD VALUE 'lost'", "SCHEMA_DRIFT"),
-        ("extension dropped", "DROP EXTENSION pg_trgm CASCADE", "SCHEMA_DRIFT"),
+        ("extension dropped", "DROP EXTENSION pg_trgm CASCADE", "EXTENSION_MISSING"),
         ("table dropped", "DROP TABLE shop.documents", "SCHEMA_DRIFT"),
         ("role dropped", "DROP OWNED BY clerk; DROP ROLE clerk", "ROLE_MISSING"),
         ("role given power", "ALTER ROLE clerk SUPERUSER", "ROLE_DRIFT"),
@@ -129,14 +146,14 @@ ROWS = (
     *_rows(
         "server",
         ("heap damaged", "a page of the largest table is overwritten", injected("heap_bytes"), "DATA_CORRUPT", OTHER),
-        ("heap truncated", "most of the largest table's pages are cut off", injected("heap_truncated"), "ROW_COUNT_DROPPED", OTHER),
+        ("heap truncated", "most of the largest table's pages are cut off", injected("heap_truncated"), "DATA_CORRUPT", OTHER),
         ("heap removed", "the largest table's file is removed", injected("file_removed"), "DATA_CORRUPT", OTHER),
         ("control damaged", "pg_control is overwritten after the restore", injected("control_damaged"), "SERVER_START_FAILED",
          OTHER),
         ("fetched WAL removed", "the last fetched segment is removed", injected("wal_removed"), "RECOVERY_ENDED_EARLY", SAME),
         ("fetched WAL damaged", "the last fetched segment is overwritten", injected("wal_damaged"), "RECOVERY_ENDED_EARLY", SAME),
         ("sequence set back", "by the fault of that name", injected("sequence_back"), "SEQUENCE_BEHIND", OTHER),
-        ("subscription enabled", "a subscription could run", sql("ALTER SUBSCRIPTION elsewhere ENABLE"), "ARCHIVING_ON", SAME),
+        ("subscription enabled", "a subscription could run", injected(_SUBSCRIBING), "ARCHIVING_ON", SAME),
         ("heartbeat old", "the heartbeat is set back by a year", injected("heartbeat_old"), "RPO_EXCEEDED", SAME),
         ("archiving on", "the server archives", injected("archiving_on"), "ARCHIVING_ON", SAME),
         ("server killed", "the server is killed while it is checked", injected("server_killed"), "SERVER_DIED", SAME),

@@ -23,12 +23,12 @@ CONTROL = {
 }
 
 
-def made(major: int = 18, *, inclusive: bool = True, **how: object) -> dict[str, str]:
+def made(major: int = 18, *, inclusive: bool = True, segment_size: int = 1 << 24, **how: object) -> dict[str, str]:
     coordinate = RestoreCoordinate(
         backup_id="b",
         server_version=major,
         target=ResolvedTarget(timeline=3, lsn=Lsn("1/2A"), inclusive=inclusive, requested=RecoveryTarget()),
-        segment_size=1 << 24,
+        segment_size=segment_size,
     )
     values = {"name": "x" * 80, "libraries": ["a", "b"], "posix_memory": True, **how}
     return settings.server_settings(coordinate, CONTROL, **values)  # type: ignore[arg-type]
@@ -68,6 +68,12 @@ def test_what_differs() -> None:
     assert made()["max_connections"] == "100"
     assert made(raised={"max_connections": 700, "max_wal_senders": 3})["max_connections"] == "700"
     assert made(raised={"max_wal_senders": 3})["max_wal_senders"] == "10"
+
+
+@pytest.mark.parametrize(("megabytes", "least", "most"), [(1, 80, 1024), (16, 80, 1024), (64, 128, 1024), (1024, 2048, 2048)])
+def test_two_segments_fit_into_what_wal_may_take(megabytes: int, least: int, most: int) -> None:
+    said = made(segment_size=megabytes << 20)
+    assert (said["min_wal_size"], said["max_wal_size"]) == (f"{least}MB", f"{most}MB")
 
 
 NAMES = st.from_regex(r"[a-z_]{1,20}", fullmatch=True)
