@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from airflow_dr_provider.demo.cluster import airflow_environment, end_session
+from airflow_dr_provider.demo.cluster import airflow_environment, end_session, prepare_home
 from airflow_dr_provider.demo.drill import place_dags, say
 from airflow_dr_provider.demo.scene import make_scene, remains
 
@@ -19,7 +19,7 @@ def run_standalone(port: int) -> int:
     home = scene.folder / "airflow"
     process: subprocess.Popen[bytes] | None = None
     try:
-        home.mkdir()
+        prepare_home(home)
         place_dags(scene)
         environment = airflow_environment(home, scene.dags, port, scene.environment())
         with (home / "standalone.log").open("ab") as log:

@@ -156,7 +156,7 @@ def whole_scene() -> Iterator[Scene]:
     dags = folder / "dags"
     for drill, options in DRILLS.items():
         write_drill(dags, folder / "damaged" if drill == "damaged" else folder, drill, **options)
-    (dags / "dr_reaper.py").write_text(THIN_REAPER.replace("build_reaper_dag()", "build_reaper_dag(schedule=None)"))
+    (dags / "dr_reaper.py").write_text(THIN_REAPER.replace("(__file__)", "(__file__, schedule=None)"))
     with DemoProduction(folder / "metadata", port=free_port(), tcp=True, settings=METADATA_SETTINGS) as metadata:
         metadata.create(schema="CREATE DATABASE airflow")
         metadata.sql("CREATE DATABASE drills")
