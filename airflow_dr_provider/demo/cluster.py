@@ -102,12 +102,16 @@ class Cluster:
         if done.returncode != 0:
             raise RuntimeError(f"airflow {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()[-800:]}")
 
-    def start(self, component: str) -> None:
-        """Start a component, in a session of its own; its output goes to a log in the home."""
+    def start(self, component: str, command: str | None = None, environment: dict[str, str] | None = None) -> None:
+        """Start a component, in a session of its own; its output goes to a log in the home.
+
+        :param command: of ``airflow``; the component's own name when left out.
+        :param environment: what this component alone is told.
+        """
         with (self.home / f"{component}.log").open("ab") as log:
             self._processes[component] = subprocess.Popen(
-                ["airflow", *component.split()],
-                env=self.environment,
+                ["airflow", *(command or component).split()],
+                env=self.environment | (environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

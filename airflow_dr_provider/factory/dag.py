@@ -205,7 +205,7 @@ def _chain(spec: DrillSpec, placement: Placement) -> None:
 
 def _group(rung: Rung, name: str, tier: Tier, queue: dict[str, Any]) -> _Group:
     limit = tier.timeout + BACKSTOP
-    with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}", default_args=queue):
+    with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}", default_args=queue):  # type: ignore[arg-type]
         enter = EmptyOperator(task_id="enter")
         select = PITRSelectOperator(task_id="select", rung=rung.index, execution_timeout=limit)
         reserve = SandboxReserveOperator(task_id="reserve", rung=rung.index, execution_timeout=limit)

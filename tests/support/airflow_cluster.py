@@ -130,6 +130,13 @@ class AirflowCluster(Cluster):
         process.wait(10)
         self._killed.append(process)
 
+    def ask_to_end(self, component: str) -> subprocess.Popen[bytes]:
+        """Ask a component to end in order; its process."""
+        process = self._processes.pop(component)
+        process.terminate()
+        self._killed.append(process)
+        return process
+
     def stop(self) -> None:
         """End every component, those that were killed and left something included."""
         super().stop()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from airflow_dr_provider.demo.production import DemoProduction, flip_byte, relat
 from airflow_dr_provider.demo.scene import METADATA_SETTINGS, free_port, remains
 from airflow_dr_provider.domain.verdicts import Verdict
 from airflow_dr_provider.factory.thin import THIN_REAPER
+from airflow_dr_provider.sandboxes.place import MARKER
 from airflow_dr_provider.state.records import Run
 from airflow_dr_provider.state.store import Store
 from tests.support.airflow_cluster import AirflowCluster
@@ -43,7 +45,7 @@ smoke:
   - {{name: orders_present, sql: "SELECT count(*) > 0 FROM orders"}}
 triage: {{response_timeout: {patience}}}
 """
-TIER = "  - {{name: {name}, role: {role}, sandbox: {{kind: process}}, timeout: 5m, profile: light}}"
+TIER = "  - {{name: {name}, role: {role}, sandbox: {{kind: process{queue}}}, timeout: 5m, profile: light}}"
 TIERS = (("primary", "staging"), ("secondary", "isolated"))
 DAG = '''\
 """The thin file of a drill, with the places where a test may stop it."""
@@ -59,14 +61,26 @@ dag.dagrun_timeout = {timeout}
 
 
 def write_drill(
-    dags: Path, folder: Path, drill: str, *, tiers: int = 2, overlap: bool = False, patience: str = "1h", timeout: str = "None"
+    dags: Path,
+    folder: Path,
+    drill: str,
+    *,
+    tiers: int = 2,
+    overlap: bool = False,
+    patience: str = "1h",
+    timeout: str = "None",
+    queues: Sequence[str] = (),
 ) -> None:
     """Lay a spec and its DAG file down.
 
     :param patience: how long the triage question waits.
     :param timeout: the DAG's own limit, which no drill should have; Python.
+    :param queues: of the tiers.
     """
-    chain = "\n".join(TIER.format(name=name, role=role) for name, role in TIERS[:tiers])
+    named = [f", queue: {queue}" for queue in queues] or [""] * tiers
+    chain = "\n".join(
+        TIER.format(name=name, role=role, queue=queue) for (name, role), queue in zip(TIERS[:tiers], named, strict=True)
+    )
     values = {"drill": drill, "folder": folder, "tiers": tiers, "overlap": str(overlap).lower(), "patience": patience}
     (dags / f"{drill}.yaml").write_text(SPEC.format(chain=chain, **values))
     (dags / f"{drill}.py").write_text(DAG.format(timeout=timeout))
@@ -83,6 +97,7 @@ class Scene:
 
     @property
     def workdir(self) -> Path:
+        """The sandboxes' folder; with several hosts each has one in it."""
         return self.folder / "sandboxes"
 
     def store(self) -> Store:
@@ -125,8 +140,7 @@ class Scene:
     def left(self) -> list[str]:
         """Everything that drills left: processes, folders, rows of the ledger, unclosed runs, broken logs."""
         found = remains(self.workdir)
-        if self.workdir.exists():
-            found += [f"folder {path.name}" for path in self.workdir.iterdir() if not path.name.startswith(".airflow-dr")]
+        found += [f"sandbox {path.parent}" for path in self.workdir.glob(f"**/{MARKER}")]
         store = self.store()
         try:
             found += [f"ledger {resource.name} {resource.state}" for resource in store.unreleased()]
@@ -138,8 +152,9 @@ class Scene:
         return found
 
 
-@pytest.fixture(scope="session")
-def whole_scene() -> Iterator[Scene]:
+@contextmanager
+def scene_folder() -> Iterator[Path]:
+    """A folder with a repository, the same with a damaged newest backup, and the folders of a cluster."""
     folder = Path(tempfile.mkdtemp(prefix="dr-"))
     folder.chmod(0o755)
     for name in ("dags", "metadata", "holds", "damaged"):
@@ -153,22 +168,37 @@ def whole_scene() -> Iterator[Scene]:
         production.switch_wal()
         copy_repository(folder, folder / "damaged")
         flip_byte(relation_file(production, folder / "damaged" / "backups" / "second", "orders"))
-    dags = folder / "dags"
-    for drill, options in DRILLS.items():
-        write_drill(dags, folder / "damaged" if drill == "damaged" else folder, drill, **options)
-    (dags / "dr_reaper.py").write_text(THIN_REAPER.replace("(__file__)", "(__file__, schedule=None)"))
+    (folder / "dags" / "dr_reaper.py").write_text(THIN_REAPER.replace("(__file__)", "(__file__, schedule=None)"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def metadata_server(folder: Path) -> Iterator[DemoProduction]:
+    """The server of Airflow's metadata database and of the state store."""
     with DemoProduction(folder / "metadata", port=free_port(), tcp=True, settings=METADATA_SETTINGS) as metadata:
         metadata.create(schema="CREATE DATABASE airflow")
         metadata.sql("CREATE DATABASE drills")
-        environment = {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata.url("airflow", "postgresql+psycopg2"),
-            "AIRFLOW_DR_STATE": metadata.url("drills"),
-            "AIRFLOW_DR_WORKDIR": str(folder / "sandboxes"),
-            VARIABLE: str(folder / "holds"),
-        }
-        with AirflowCluster(folder / "airflow", dags, environment) as cluster:
+        yield metadata
+
+
+def cluster_environment(folder: Path, metadata: DemoProduction) -> dict[str, str]:
+    """What a cluster's processes are told."""
+    return {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata.url("airflow", "postgresql+psycopg2"),
+        "AIRFLOW_DR_STATE": metadata.url("drills"),
+        "AIRFLOW_DR_WORKDIR": str(folder / "sandboxes"),
+        VARIABLE: str(folder / "holds"),
+    }
+
+
+@pytest.fixture(scope="session")
+def whole_scene() -> Iterator[Scene]:
+    with scene_folder() as folder, metadata_server(folder) as metadata:
+        for drill, options in DRILLS.items():
+            write_drill(folder / "dags", folder / "damaged" if drill == "damaged" else folder, drill, **options)
+        with AirflowCluster(folder / "airflow", folder / "dags", cluster_environment(folder, metadata)) as cluster:
             yield Scene(folder=folder, cluster=cluster, holds=Holds(folder / "holds"), state=metadata.url("drills"))
-    shutil.rmtree(folder)
 
 
 DRILLS: dict[str, dict[str, Any]] = {
