@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_dr_provider.demo.scene import free_port
-from airflow_dr_provider.factory.preload import LOCAL_SETTINGS
+from airflow_dr_provider.preload import LOCAL_SETTINGS
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor")
 _PATIENCE_SECONDS = 120.0
@@ -51,6 +51,8 @@ def airflow_environment(home: Path, dags: Path, port: int, environment: dict[str
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
         "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+        # A failed task's supervisor may miss its end by a moment and then sleeps for so many seconds before it looks again.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 

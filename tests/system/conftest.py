@@ -94,6 +94,7 @@ class Scene:
     cluster: AirflowCluster
     holds: Holds
     state: str
+    metadata: DemoProduction
 
     @property
     def workdir(self) -> Path:
@@ -198,7 +199,9 @@ def whole_scene() -> Iterator[Scene]:
         for drill, options in DRILLS.items():
             write_drill(folder / "dags", folder / "damaged" if drill == "damaged" else folder, drill, **options)
         with AirflowCluster(folder / "airflow", folder / "dags", cluster_environment(folder, metadata)) as cluster:
-            yield Scene(folder=folder, cluster=cluster, holds=Holds(folder / "holds"), state=metadata.url("drills"))
+            yield Scene(
+                folder=folder, cluster=cluster, holds=Holds(folder / "holds"), state=metadata.url("drills"), metadata=metadata
+            )
 
 
 DRILLS: dict[str, dict[str, Any]] = {
@@ -206,7 +209,7 @@ DRILLS: dict[str, dict[str, Any]] = {
     "solo": {"tiers": 1},
     "twins": {"tiers": 1, "overlap": True},
     "ignored": {"tiers": 1, "patience": "3s"},
-    "timed": {"timeout": "timedelta(seconds=6)"},
+    "timed": {"timeout": "timedelta(hours=12)"},
     "damaged": {},
 }
 

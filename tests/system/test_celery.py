@@ -94,7 +94,9 @@ def whole_hosts() -> Iterator[Hosts]:
         }
         environment = cluster_environment(folder, metadata)
         with AirflowCluster(folder / "airflow", folder / "dags", environment, settings=settings) as cluster:
-            scene = Hosts(folder=folder, cluster=cluster, holds=Holds(folder / "holds"), state=metadata.url("drills"))
+            scene = Hosts(
+                folder=folder, cluster=cluster, holds=Holds(folder / "holds"), state=metadata.url("drills"), metadata=metadata
+            )
             for host in HOSTS:
                 scene.start_worker(host)
             yield scene

@@ -95,11 +95,13 @@ def late_creation(scene: Scene, drill: str, dag_run: str) -> None:
     scene.cluster.until("the late process has ended", lambda: ended(process))
 
 
-def wait_timed_out(place: str) -> Meanwhile:
-    """The DAG's own limit passes while a stage is under way."""
+def time_out(place: str) -> Meanwhile:
+    """The DAG's own limit passes while a stage is under way: the run is made to have begun a day ago."""
 
     def wait(scene: Scene, drill: str, dag_run: str) -> None:
         process = scene.await_hold(place)
+        earlier = f"UPDATE dag_run SET start_date = start_date - interval '1 day' WHERE run_id = '{dag_run}'"
+        scene.metadata.sql(earlier, "airflow")
         scene.cluster.until("the DAG run timed out", lambda: scene.cluster.state(drill, dag_run) == "failed")
         scene.cluster.until("the task's process has ended", lambda: ended(process))
 
@@ -188,9 +190,9 @@ ROWS: tuple[Row, ...] = (
     Row("run marked failed, the sandbox is made later", "failed", "COULD_NOT_VERIFY",
         holds={"fall.0.provision.inside": HOLD}, meanwhile=late_creation),
     Row("the DAG's own limit, restore", "failed", "COULD_NOT_VERIFY", drill="timed", holds={"timed.0.restore.done": HOLD},
-        meanwhile=wait_timed_out("timed.0.restore.done")),
+        meanwhile=time_out("timed.0.restore.done")),
     Row("the DAG's own limit, provision", "failed", "COULD_NOT_VERIFY", drill="timed", holds={"timed.0.provision.done": HOLD},
-        meanwhile=wait_timed_out("timed.0.provision.done")),
+        meanwhile=time_out("timed.0.provision.done")),
     Row("scheduler killed and restarted, restore", **RECOVERED, holds={RESTORING: HOLD},
         meanwhile=restart_scheduler(RESTORING, with_tasks=False)),
     Row("scheduler, workers and tasks killed, restore", **RECOVERED, holds={"fall.0.restore.done": HOLD},

@@ -17,7 +17,7 @@ from importlib import import_module
 LOCAL_SETTINGS = '''\
 """Lets the process that starts a drill's tasks import what they need, once."""
 
-from airflow_dr_provider.factory.preload import preload
+from airflow_dr_provider.preload import preload
 
 preload()
 __all__ = []  # nothing here is a setting of Airflow's
