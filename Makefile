@@ -1,7 +1,7 @@
 # One door to everything. `make` alone lists the doors.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help drill airflow test faults healthy lint bench lock set-up clean clean-all FORCE
+.PHONY: help drill airflow test test-system faults healthy lint bench lock set-up clean clean-all FORCE
 
 # The interpreter that .venv is made with: empty means the first suitable one (scripts/set-up).
 PYTHON ?=
@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHON
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 drill: $(ready) ## Set everything up, damage a backup of a demo production, and run the drill on a real Airflow
 	@$(python) -m airflow_dr_provider.demo drill
@@ -29,6 +29,10 @@ airflow: $(ready) ## The same demo in `airflow standalone`, with its web page
 test: $(ready) ## The whole test suite
 	@scripts/system-packages
 	$(python) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 15 $(ARGS)
+
+test-system: $(ready) ## Of these only the ones on a whole Airflow: the failure table, people, accidents, Celery workers
+	@scripts/system-packages
+	$(python) -m pytest -n 0 --durations 15 tests/system $(ARGS)
 
 faults: $(ready) ## Produce every fault of the fault matrix, and print what the drill and other tools make of it
 	@$(python) -m tests.scenarios.faults

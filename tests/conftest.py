@@ -9,6 +9,7 @@ how the end of the session can tell what a test left running from what somebody 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -89,10 +90,16 @@ def airflow_database() -> Path:
 
 # -- what is run, and in which order -----------------------------------------------------------------------------------
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first, so that a mistake shows early: plain ones, then PostgreSQL's, then Airflow's, then whole drills."""
+    """Fast tests first, so that a mistake shows early: plain ones, then PostgreSQL's, then Airflow's, then whole drills.
 
-    def rank(item: pytest.Item) -> tuple[bool, bool, bool]:
+    Where several workers share the tests, one of them begins with those on a whole Airflow: there is one such a session, so
+    that they take as long whoever helps.
+    """
+
+    def rank(item: pytest.Item) -> tuple[bool, bool, bool, bool]:
+        shared = "PYTEST_XDIST_WORKER" in os.environ
         return (
+            not (shared and "system" in item.path.parts),
             not {"scenarios", "integration", "system"}.isdisjoint(item.path.parts),
             item.get_closest_marker("airflow") is not None,
             item.get_closest_marker("postgres") is not None,
@@ -163,7 +170,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     left += [f"mount: {point}" for point in _mounts()]
     session.config.stash[_LEFT] = left
     for number in _processes():
-        os.kill(number, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
     if left and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if not _KEEP and not _mounts():

@@ -26,6 +26,8 @@ def reap(state: str | None, workdir: Path | None, everything: bool, dry_run: boo
         click.echo(f"{'would release' if dry_run else 'released'} {name}")
     for name in done.kept:
         click.echo(f"in use {name}")
+    for name, host in done.elsewhere.items():
+        click.echo(f"on {host} {name}")
     for name, why in done.leftovers.items():
         click.echo(f"still there {name}: {why}", err=True)
     sys.exit(int(ExitCode.CLEANUP_FAILED) if done.leftovers else 0)

@@ -6,10 +6,9 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
-from airflow_dr_provider.demo.cluster import airflow_environment
+from airflow_dr_provider.demo.cluster import airflow_environment, end_session, prepare_home
 from airflow_dr_provider.demo.drill import place_dags, say
 from airflow_dr_provider.demo.scene import make_scene, remains
 
@@ -20,7 +19,7 @@ def run_standalone(port: int) -> int:
     home = scene.folder / "airflow"
     process: subprocess.Popen[bytes] | None = None
     try:
-        home.mkdir()
+        prepare_home(home)
         place_dags(scene)
         environment = airflow_environment(home, scene.dags, port, scene.environment())
         with (home / "standalone.log").open("ab") as log:
@@ -43,31 +42,6 @@ def run_standalone(port: int) -> int:
             end_session(process)
         _end_all(scene.folder)
         scene.remove()
-
-
-def end_session(process: subprocess.Popen[bytes]) -> None:
-    """End a process and everything in its session; components that outlive a polite request are killed."""
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        members = _session(process.pid)
-        for member in members:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member, number)
-        deadline = time.monotonic() + patience
-        while _session(process.pid) and time.monotonic() < deadline:
-            process.poll()
-            time.sleep(0.05)
-
-
-def _session(leader: int) -> list[int]:
-    """Processes whose session is the leader's (proc(5), field 6 of stat), zombies left out."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == leader and fields[0] not in "ZX":
-                    found.append(int(entry.name))
-    return found
 
 
 def _end_all(folder: Path) -> None:

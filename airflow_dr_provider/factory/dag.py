@@ -20,6 +20,7 @@ from airflow_dr_provider.domain.chain import Rung, unroll
 from airflow_dr_provider.domain.fault_list import FAULTS
 from airflow_dr_provider.domain.injection import NONE
 from airflow_dr_provider.factory.document import dag_document
+from airflow_dr_provider.factory.placement import Placement
 from airflow_dr_provider.factory.routing import route, route_start
 from airflow_dr_provider.operators.drill import (
     DrillAnswerOperator,
@@ -39,17 +40,29 @@ BACKSTOP = timedelta(minutes=10)
 """By how much Airflow's own limit on a task lies above the tier's, which the stage keeps by itself and in order."""
 OUTSIDE = ("start", "route_start", "triage", "answer", "report", "verdict")
 """Tasks that belong to no attempt."""
+ANYWHERE = Placement()
+"""Tasks that name no queue."""
+SKIPS_TEARDOWNS = ("dagrun_timeout", "fail_fast")
 DRILL_OF_THE_DRILL = "Drill of the drill"
 """The section of the form that has faults to inject."""
 ANSWERS = ("Declare an incident", "Accept the risk", "No answer")
 
 
-def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_arguments: Any) -> DAG:
+def build_drill_dag(
+    spec: DrillSpec, *, dag_id: str | None = None, placement: Placement = ANYWHERE, **dag_arguments: Any
+) -> DAG:
     """The DAG of a drill. Pure: the same spec gives the same DAG, byte for byte, and nothing but the spec is looked at.
 
     :param dag_id: the drill's name when left out.
+    :param placement: which workers serve its tasks.
     :param dag_arguments: passed on to :class:`airflow.sdk.DAG`.
+    :raises ValueError: for ``dagrun_timeout`` and ``fail_fast``, which skip teardowns.
     """
+    for argument in SKIPS_TEARDOWNS:
+        if dag_arguments.get(argument):
+            raise ValueError(
+                f"{argument} skips teardowns and would leave sandboxes behind. A drill's time is limited by its tiers' timeout."
+            )
     with DAG(
         dag_id=dag_id or spec.drill,
         description=spec.description or f"Disaster recovery drill of {spec.drill}",
@@ -59,10 +72,10 @@ def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_argumen
         max_active_runs=16 if spec.overlap else 1,
         tags=sorted({"dr", *spec.tags}),
         params=_params(spec),
-        default_args={"owner": "dr", **LOST_WORKER},
+        default_args={"owner": "dr", **LOST_WORKER, **_queued(placement.queue)},
         **dag_arguments,
     ) as dag:
-        _chain(spec)
+        _chain(spec, placement)
         for task in dag.tasks:
             # Airflow gives every task a copy of the DAG's parameters and merges the two again when it runs: bytes in each version.
             task.params = _without(task.params, dag.params)
@@ -136,11 +149,19 @@ class _Group:
     teardown: Any
 
 
-def _chain(spec: DrillSpec) -> None:
+def _queued(queue: str | None) -> dict[str, Any]:
+    """A task's queue, where there is one to be named."""
+    return {} if queue is None else {"queue": queue}
+
+
+def _chain(spec: DrillSpec, placement: Placement) -> None:
     rungs = unroll(tuple((tier.name, tier.role, tier.retries) for tier in spec.tiers), spec.selection.candidates)
     tiers = {tier.name: tier for tier in spec.tiers}
     start = StartDrillOperator(task_id="start", spec=spec)
-    groups = [_group(rung, name, tiers[rung.tier]) for rung, name in zip(rungs, group_names(rungs), strict=True)]
+    queues = {name: _queued(placement.queue_of(tier.sandbox.queue)) for name, tier in tiers.items()}
+    groups = [
+        _group(rung, name, tiers[rung.tier], queues[rung.tier]) for rung, name in zip(rungs, group_names(rungs), strict=True)
+    ]
     # Text as keys: what goes through Airflow's serialisation has no others.
     entries = {str(group.rung.index): group.enter.task_id for group in groups}
 
@@ -161,6 +182,8 @@ def _chain(spec: DrillSpec) -> None:
             python_callable=route,
             op_kwargs={"rung": group.rung.index, "entries": entries},
             trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
+            # It tears down what a teardown that was skipped has left, which only that host can.
+            **queues[group.rung.tier],
         )
         # Below the teardown: what a tier holds of this host is given back before the next one takes its own.
         [group.enter, group.gate, group.teardown] >> router
@@ -180,9 +203,9 @@ def _chain(spec: DrillSpec) -> None:
     [group.teardown for group in groups] >> verdict
 
 
-def _group(rung: Rung, name: str, tier: Tier) -> _Group:
+def _group(rung: Rung, name: str, tier: Tier, queue: dict[str, Any]) -> _Group:
     limit = tier.timeout + BACKSTOP
-    with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}"):
+    with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}", default_args=queue):  # type: ignore[arg-type]
         enter = EmptyOperator(task_id="enter")
         select = PITRSelectOperator(task_id="select", rung=rung.index, execution_timeout=limit)
         reserve = SandboxReserveOperator(task_id="reserve", rung=rung.index, execution_timeout=limit)

@@ -20,7 +20,8 @@ from airflow.sdk import DAG, get_parsing_context
 from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.factory.bad_spec import bad_spec_dag
 from airflow_dr_provider.factory.dag import build_drill_dag
-from airflow_dr_provider.spec.loader import find_specs, load_spec
+from airflow_dr_provider.factory.placement import placement
+from airflow_dr_provider.spec.loader import Judge, find_specs, load_spec
 from airflow_dr_provider.spec.models import DrillSpec
 
 _NAME = re.compile(rb"""^drill:[ \t]*(['"]?)([a-z0-9][a-z0-9_-]*)\1[ \t]*(?:#.*)?$""", re.MULTILINE)
@@ -35,7 +36,9 @@ def drill_dag(module: str, **dag_arguments: Any) -> DAG:
     """
     path = Path(module)
     beside = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
-    return build_drill_dag(load_spec(next((spec for spec in beside if spec.exists()), beside[0])), **dag_arguments)
+    here = placement()
+    spec = load_spec(next((spec for spec in beside if spec.exists()), beside[0]), here.refusals)
+    return build_drill_dag(spec, placement=here, **dag_arguments)
 
 
 def load_drills(folder: str | Path, namespace: dict[str, Any]) -> None:
@@ -48,8 +51,9 @@ def load_drills(folder: str | Path, namespace: dict[str, Any]) -> None:
     :param namespace: the module's ``globals()``.
     """
     wanted = get_parsing_context().dag_id
-    for path, spec in read_specs(Path(folder), wanted):
-        dag = bad_spec_dag(path, spec.message) if isinstance(spec, SpecError) else build_drill_dag(spec)
+    here = placement()
+    for path, spec in read_specs(Path(folder), wanted, here.refusals):
+        dag = bad_spec_dag(path, spec.message) if isinstance(spec, SpecError) else build_drill_dag(spec, placement=here)
         if wanted in (None, dag.dag_id):
             namespace[dag.dag_id] = dag
 
@@ -62,22 +66,25 @@ def report_bad_specs(folder: str | Path) -> None:
     :raises SpecError: naming file and line of every mistake in every spec.
     """
     if get_parsing_context().dag_id is None:
-        wrong = [spec.message for _, spec in read_specs(Path(folder), None) if isinstance(spec, SpecError)]
+        wrong = [
+            spec.message for _, spec in read_specs(Path(folder), None, placement().refusals) if isinstance(spec, SpecError)
+        ]
         if wrong:
             raise SpecError("\n".join(wrong))
 
 
-def read_specs(folder: Path, wanted: str | None) -> Iterator[tuple[Path, DrillSpec | SpecError]]:
+def read_specs(folder: Path, wanted: str | None, judge: Judge | None = None) -> Iterator[tuple[Path, DrillSpec | SpecError]]:
     """Each spec of a folder, or what is wrong with it; a second spec of the same drill is wrong, too.
 
     :param wanted: the one drill that is wanted; None for all.
+    :param judge: has the last word on a spec that is right in itself.
     """
     seen: dict[str, Path] = {}
     for path in find_specs([folder]):
         if wanted is not None and _other(path, wanted):
             continue
         try:
-            spec = load_spec(path)
+            spec = load_spec(path, judge)
         except SpecError as error:
             yield path, error
             continue

@@ -15,7 +15,7 @@ THIN_REAPER = '''\
 
 from airflow_dr_provider.factory import build_reaper_dag
 
-dag = build_reaper_dag()
+dag = build_reaper_dag(__file__)
 '''
 
 THIN_WATCH = '''\

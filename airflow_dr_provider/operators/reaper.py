@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_dr_provider.hooks.dag_runs import dag_run_ended
 from airflow_dr_provider.hooks.exceptions import DrillFailedError
 from airflow_dr_provider.operators.base import DrillOperator
 from airflow_dr_provider.stages.reap import reap
 
 
 class SandboxReaperOperator(DrillOperator):
-    """One pass over the ledger.
+    """One pass over the ledger, over runs whose DAG run has ended without closing them, and over this worker's work folder.
 
     :param only_report: ``True`` to only say what would be released. (templated)
     """
@@ -30,8 +31,10 @@ class SandboxReaperOperator(DrillOperator):
         """
         reporting = str(self.only_report).lower() == "true"
         with self.hook().services() as services:
-            done = self.run(reap(services, now=services.clock(), dry_run=reporting))
-        self.log.info("released %s; in use %s", list(done.released), list(done.kept))
+            done = self.run(reap(services, now=services.clock(), dry_run=reporting, ended=dag_run_ended))
+        self.log.info("released %s; in use %s; closed %s", list(done.released), list(done.kept), list(done.closed))
+        for name, host in done.elsewhere.items():
+            self.log.info("%s is on %s, whose own reaper removes it", name, host)
         if done.leftovers:
             raise DrillFailedError("; ".join(f"{name}: {why}" for name, why in done.leftovers.items()))
-        return {"released": list(done.released), "kept": list(done.kept)}
+        return {"released": list(done.released), "kept": list(done.kept), "closed": list(done.closed)}

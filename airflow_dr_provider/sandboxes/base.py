@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import psycopg
 
@@ -95,6 +95,15 @@ class Sandbox(Protocol):
 
         :return: what is still there, in words; empty when all is gone.
         """
+        ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """An environment that can also say which sandboxes there are, whatever the ledger has of them."""
+
+    def existing(self) -> tuple[str, ...]:
+        """The names of sandboxes that this account's drills made here."""
         ...
 
 

@@ -53,7 +53,7 @@ class Place:
 
         :raises ConfigurationError: ``WORKDIR_UNUSABLE`` when the name could lead out of the work folder.
         """
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise ConfigurationError(
                 f"{name!r} can't be the name of a sandbox: use letters, digits, dots, dashes and underscores.",
                 code="WORKDIR_UNUSABLE",
@@ -229,6 +229,11 @@ class Place:
                     with contextlib.suppress(OSError):  # a sandbox was made in it meanwhile
                         marker.write_text(made)
                 return
+
+
+def is_name(name: str) -> bool:
+    """Whether a sandbox can have that name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _remove(path: Path) -> None:

@@ -16,9 +16,10 @@ from airflow_dr_provider.errors import ConfigurationError, SandboxError
 from airflow_dr_provider.postgresql.account import Account, can_reach, unprivileged_account
 from airflow_dr_provider.postgresql.programs import Programs, find_programs, programs_in
 from airflow_dr_provider.sandboxes import client, credentials, mounts, probes, recovering, server
+from airflow_dr_provider.sandboxes.host import bound, elsewhere, this_host
 from airflow_dr_provider.sandboxes.installation import shown, usable
 from airflow_dr_provider.sandboxes.isolation import Enclosure, Way, furnish, strongest
-from airflow_dr_provider.sandboxes.place import Place
+from airflow_dr_provider.sandboxes.place import Place, is_name
 from airflow_dr_provider.sandboxes.processes import ENVIRONMENT, belonging, end_all, remove_shared_memory
 from airflow_dr_provider.sandboxes.room import require_room
 from airflow_dr_provider.sandboxes.settings import PORT
@@ -68,9 +69,26 @@ class ProcessSandbox:
 
         :raises ConfigurationError: ``WORKDIR_UNUSABLE`` for a name that could lead out of the work folder.
         """
-        return SandboxHandle(kind=KIND, name=name, place=str(Place.of(self._workdir, name).root))
+        return SandboxHandle(kind=KIND, name=name, place=str(Place.of(self._workdir, name).root), details=bound())
+
+    def existing(self) -> tuple[str, ...]:
+        """The names of the sandboxes in the work folder, by their markers."""
+        try:
+            names = sorted(os.listdir(self._workdir))
+        except OSError:
+            return ()
+        return tuple(name for name in names if is_name(name) and Place.of(self._workdir, name).ours)
 
     def _place(self, handle: SandboxHandle) -> Place:
+        # Here that directory may be missing, or be another's: to find nothing would look like having removed it.
+        holder = elsewhere(handle)
+        if holder is not None:
+            raise SandboxError(
+                f"The sandbox {handle.name} is on the host {holder}, and this is {this_host()}. Let one host's workers serve all tasks "
+                "of an attempt: name their queue in the tier's sandbox.queue.",
+                code="WRONG_HOST",
+                facts={"holder": holder, "host": this_host()},
+            )
         place = Place.of(self._workdir, handle.name)
         if handle.place != str(place.root):
             raise ConfigurationError(

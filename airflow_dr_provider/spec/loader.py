@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,14 @@ _MOST_PROBLEMS = 100
 _LONGEST_MESSAGE = 500
 
 
-def load_spec(path: Path) -> DrillSpec:
+Judge = Callable[[DrillSpec], Iterable[tuple[tuple[str | int, ...], str]]]
+"""What a place where specs are loaded has against one: places in the document, and what is wrong there."""
+
+
+def load_spec(path: Path, judge: Judge | None = None) -> DrillSpec:
     """Load a spec; relative paths in it start from its own folder.
 
+    :param judge: has the last word on a spec that is right in itself.
     :raises SpecError: naming every problem, one a line.
     """
     try:
@@ -47,14 +52,15 @@ def load_spec(path: Path) -> DrillSpec:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _file_error(path, f"is no text in UTF-8 (byte {error.start}); save it as UTF-8.") from None
-    return load_text(text, source=str(path), base=path.absolute().parent)
+    return load_text(text, source=str(path), base=path.absolute().parent, judge=judge)
 
 
-def load_text(text: str, *, source: str, base: Path) -> DrillSpec:
+def load_text(text: str, *, source: str, base: Path, judge: Judge | None = None) -> DrillSpec:
     """Load a spec from its text.
 
     :param source: what messages call the file.
     :param base: the folder that relative paths start from.
+    :param judge: has the last word on a spec that is right in itself.
     :raises SpecError: naming every problem, one a line.
     """
     document = read_document(text)
@@ -67,8 +73,10 @@ def load_text(text: str, *, source: str, base: Path) -> DrillSpec:
         spec = DrillSpec.model_validate(document.value)
     except ValidationError as error:
         raise _error(source, [*document.problems, *_problems(error, document)]) from None
-    if document.problems:
-        raise _error(source, document.problems)
+    judged = judge(spec) if judge is not None else ()
+    problems = [*document.problems, *(Problem(_line_of(place, document), place, message) for place, message in judged)]
+    if problems:
+        raise _error(source, problems)
     return _absolute(spec, base)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from airflow_dr_provider.spec.base import AccountName, FilePath, LibraryName, SpecPart
+from airflow_dr_provider.spec.base import AccountName, FilePath, LibraryName, SpecPart, ToolName
 
 
 class ProcessSandboxSpec(SpecPart):
@@ -16,6 +16,8 @@ class ProcessSandboxSpec(SpecPart):
     """Network and mount namespaces: refuse to run without them, take what this machine gives, or none."""
     bin: FilePath | None = None
     """The folder of PostgreSQL's programs; found when left out."""
+    queue: ToolName | None = None
+    """The queue of the one host's workers that run this sandbox, where Airflow has workers on several."""
     account: AccountName | None = None
     """The unprivileged account for the server, when this runs as root."""
     libraries: tuple[LibraryName, ...] = ()

@@ -153,13 +153,14 @@ class Store:
         with self._reading() as connection:
             return _one(connection, Run, sa.select(runs).where(runs.c.id == run_id))
 
-    def unfinished_runs(self, drill: str) -> tuple[Run, ...]:
-        """Runs of a drill that were opened and not closed, oldest first."""
+    def unfinished_runs(self, drill: str | None = None) -> tuple[Run, ...]:
+        """Runs, of one drill or of all, that were opened and not closed, oldest first."""
         with self._reading() as connection:
             return self._unfinished(connection, drill)
 
-    def _unfinished(self, connection: Connection, drill: str) -> tuple[Run, ...]:
-        found = sa.select(runs).where(runs.c.drill == drill, runs.c.closed_at.is_(None))
+    def _unfinished(self, connection: Connection, drill: str | None) -> tuple[Run, ...]:
+        found = sa.select(runs).where(runs.c.closed_at.is_(None))
+        found = found if drill is None else found.where(runs.c.drill == drill)
         return _all(connection, Run, found.order_by(runs.c.opened_at, runs.c.id))
 
     def runs(self, drill: str | None = None, *, limit: int = 50) -> tuple[Run, ...]:
