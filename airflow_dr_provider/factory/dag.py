@@ -21,6 +21,7 @@ from airflow_dr_provider.domain.fault_list import FAULTS
 from airflow_dr_provider.domain.injection import NONE
 from airflow_dr_provider.factory.document import dag_document
 from airflow_dr_provider.factory.routing import route, route_start
+from airflow_dr_provider.factory.schedule import dag_schedule
 from airflow_dr_provider.operators.drill import (
     DrillAnswerOperator,
     DrillReportOperator,
@@ -54,7 +55,7 @@ def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_argumen
         dag_id=dag_id or spec.drill,
         description=spec.description or f"Disaster recovery drill of {spec.drill}",
         doc_md=dag_document(spec),
-        schedule=spec.schedule,
+        schedule=dag_schedule(spec),
         catchup=False,
         max_active_runs=16 if spec.overlap else 1,
         tags=sorted({"dr", *spec.tags}),

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_dr_provider.domain.cadence import SKIPPED
 from airflow_dr_provider.domain.chain import Outcome
 from airflow_dr_provider.domain.injection import NONE
 from airflow_dr_provider.errors import SpecError
@@ -14,10 +17,14 @@ from airflow_dr_provider.hooks.exceptions import DrillFailedError
 from airflow_dr_provider.operators.base import DrillOperator
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.drill import Drill
+from airflow_dr_provider.stages.hold_back import hold_back
 from airflow_dr_provider.stages.ownership import airflow_run
 from airflow_dr_provider.stages.takeover import close_abandoned
 
 RECOVERED = (Outcome.RECOVERED.value, Outcome.RECOVERED_DEGRADED.value)
+
+BY_ITSELF = ("scheduled", "asset_triggered")
+"""The types of runs that nobody asked for just now: a blackout holds them back."""
 
 
 class StartDrillOperator(DrillOperator):
@@ -45,21 +52,29 @@ class StartDrillOperator(DrillOperator):
         self.inject = inject
 
     def execute(self, context: Any) -> str:
-        """Open, or find open; the run's id in the state store goes to XCom."""
+        """Open, or find open; the run's id in the state store goes to XCom.
+
+        :raises AirflowSkipException: when a run that nobody asked for would begin within a blackout; the store records it.
+        """
         run = context["dag_run"]
         dag_id = context["dag"].dag_id
         reason = context["params"].get("reason")
         if reason:
             self.log.info("triggered by hand: %s", reason)
+        owner, kind = airflow_run(dag_id, run.run_id), str(getattr(run.run_type, "value", run.run_type))
         with judged(), self.hook().services() as services:
+            if kind in BY_ITSELF:
+                why = hold_back(services, self.spec, run_id=self.drill_run_id, owner=owner, trigger=f"airflow:{kind}")
+                if why is not None:
+                    raise AirflowSkipException(f"{self.spec.drill} doesn't begin: {why}. Trigger it by hand to run it now.")
             self.run(close_abandoned(services, self.spec, keep=self.drill_run_id, dag_id=dag_id))
             drill = self.run(
                 Drill.begin(
                     services,
                     self.spec,
                     run_id=self.drill_run_id,
-                    owner=airflow_run(dag_id, run.run_id),
-                    trigger=f"airflow:{getattr(run.run_type, 'value', run.run_type)}",
+                    owner=owner,
+                    trigger=f"airflow:{kind}",
                     as_of=_moment(self.as_of),
                     inject=_faults(self.inject),
                 )
@@ -113,7 +128,14 @@ class DrillReportOperator(DrillOperator):
     ui_color = "#d5f0dd"
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Close; outcome and exit code go to XCom."""
+        """Close; outcome and exit code go to XCom.
+
+        :raises AirflowSkipException: when the run was held back by a blackout.
+        """
+        with judged(), self.hook().services() as services:
+            run = services.store.run(self.drill_run_id)
+        if run is not None and run.outcome == SKIPPED:
+            raise AirflowSkipException("The run was held back by a blackout.")
         with self.hook().drill(self.drill_run_id) as drill:
             record = self.run(drill.close())
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))

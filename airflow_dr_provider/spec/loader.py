@@ -248,7 +248,7 @@ def _unknown_kind(given: Any, what: str, kinds: Iterable[str]) -> str:
 def _meaning(path: tuple[str | int, ...], document: Document) -> str:
     """What a key is for, in the models' own words; "" for no key of a mapping."""
     model = _model_at(path[:-1], document)
-    field = model.model_fields.get(path[-1]) if model is not None and path else None
+    field = _field(model, path[-1]) if model is not None and path else None
     return (field.description or "").rstrip(".") if field is not None else ""
 
 
@@ -270,7 +270,7 @@ def _close(word: str, known: Iterable[str]) -> str:
 def _known_keys(path: tuple[str | int, ...], document: Document) -> list[str]:
     """The keys that a mapping at a place may have, read from the models."""
     model = _model_at(path, document)
-    return list(model.model_fields) if model is not None else []
+    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
 
 
 def _model_at(path: tuple[str | int, ...], document: Document) -> Any:
@@ -284,9 +284,14 @@ def _model_at(path: tuple[str | int, ...], document: Document) -> Any:
             return None
         if isinstance(part, int):
             continue
-        field = model.model_fields.get(part) if model is not None else None
+        field = _field(model, part) if model is not None else None
         model = _model_in(field.annotation, value) if field is not None else None
     return model
+
+
+def _field(model: Any, key: Any) -> Any:
+    """The field of a key; a key that is a word of Python's has an alias."""
+    return model.model_fields.get(key) or next((field for field in model.model_fields.values() if field.alias == key), None)
 
 
 def _model_in(annotation: Any, value: Any) -> Any:
