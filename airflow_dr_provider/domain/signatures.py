@@ -153,6 +153,7 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("REPOSITORY_EMPTY", _MANUAL, _CRITICAL, Domain.CONFIGURATION, "the repository holds no backup"),
     ("ARCHIVE_MISSING", _MANUAL, _CRITICAL, Domain.CONFIGURATION, "the WAL archive is not there"),
     ("PROGRAMS_NOT_FOUND", _FATAL, _HIGH, Domain.CONFIGURATION, "no PostgreSQL of the backup's major version is installed"),
+    ("SETUP_INCOMPLETE", _MANUAL, _MEDIUM, Domain.CONFIGURATION, "Airflow's pools can't be read or made"),
     ("WORKDIR_UNUSABLE", _MANUAL, _HIGH, Domain.CONFIGURATION, "sandboxes can't be made in the work folder"),
     ("PRODUCTION_UNREACHABLE", _MANUAL, _HIGH, Domain.CONFIGURATION, "no reference: production doesn't answer, none is kept"),
     ("CONNECTION_UNKNOWN", _MANUAL, _MEDIUM, Domain.CONFIGURATION, "a connection that the spec names is not defined"),

@@ -33,6 +33,7 @@ class StartDrillOperator(DrillOperator):
     :param spec: the drill.
     :param as_of: the moment of the disaster, ISO 8601 with an offset; now when empty. (templated)
     :param inject: a fault to inject into the run's own copy, ``FAULT@TIER``; ``none`` or empty for none. (templated)
+    :param alone: whether no other run of this DAG is under way, so that an unfinished run of it has ended without being closed.
     """
 
     template_fields: Sequence[str] = ("drill_run_id", "as_of", "inject")
@@ -44,10 +45,12 @@ class StartDrillOperator(DrillOperator):
         spec: DrillSpec,
         as_of: str = "{{ params.as_of or '' }}",
         inject: str = "{{ params.inject or '' }}@{{ params.inject_tier or '' }}",
+        alone: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
+        self.alone = alone
         self.as_of = as_of
         self.inject = inject
 
@@ -67,7 +70,7 @@ class StartDrillOperator(DrillOperator):
                 why = hold_back(services, self.spec, run_id=self.drill_run_id, owner=owner, trigger=f"airflow:{kind}")
                 if why is not None:
                     raise AirflowSkipException(f"{self.spec.drill} doesn't begin: {why}. Trigger it by hand to run it now.")
-            self.run(close_abandoned(services, self.spec, keep=self.drill_run_id, dag_id=dag_id))
+            self.run(close_abandoned(services, self.spec, keep=self.drill_run_id, dag_id=dag_id if self.alone else ""))
             drill = self.run(
                 Drill.begin(
                     services,
@@ -100,6 +103,23 @@ def _moment(text: str) -> datetime | None:
     return moment.astimezone(UTC)
 
 
+def _skip_when_not_begun(task: DrillOperator, context: Any) -> None:
+    """Skip what ends a run that a blackout held back, or that somebody's DAG went past.
+
+    :raises AirflowSkipException: then.
+    """
+    with judged(), task.hook().services() as services:
+        run = services.store.run(task.drill_run_id)
+    if run is not None and run.outcome == SKIPPED:
+        raise AirflowSkipException("The run was held back by a blackout.")
+    if run is None:
+        group = task.task_id.rpartition(".")[0]
+        start, run_id = f"{group}.start" if group else "start", context["run_id"]
+        states = context["ti"].get_task_states(dag_id=context["dag"].dag_id, task_ids=[start], run_ids=[run_id])
+        if states.get(run_id, {}).get(start) == "skipped":
+            raise AirflowSkipException("The drill was not begun.")
+
+
 class DrillAnswerOperator(DrillOperator):
     """Keep what a person answered to the triage question.
 
@@ -130,12 +150,9 @@ class DrillReportOperator(DrillOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Close; outcome and exit code go to XCom.
 
-        :raises AirflowSkipException: when the run was held back by a blackout.
+        :raises AirflowSkipException: when the run was not begun.
         """
-        with judged(), self.hook().services() as services:
-            run = services.store.run(self.drill_run_id)
-        if run is not None and run.outcome == SKIPPED:
-            raise AirflowSkipException("The run was held back by a blackout.")
+        _skip_when_not_begun(self, context)
         with self.hook().drill(self.drill_run_id) as drill:
             record = self.run(drill.close())
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
@@ -153,8 +170,10 @@ class DrillVerdictOperator(DrillOperator):
     def execute(self, context: Any) -> str:
         """Fail unless the drill recovered.
 
+        :raises AirflowSkipException: when the run was not begun.
         :raises DrillFailedError: with the outcome.
         """
+        _skip_when_not_begun(self, context)
         with self.hook().drill(self.drill_run_id) as drill:
             record = self.run(drill.close())
         injected = [f"{entry['fault']}: {entry['detail']}" for entry in record["injected"] if not entry.get("as_expected")]

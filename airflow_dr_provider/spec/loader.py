@@ -19,6 +19,7 @@ from airflow_dr_provider.spec.gate import KEPT
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.repository import REPOSITORY_KINDS
 from airflow_dr_provider.spec.sandbox import SANDBOX_KINDS
+from airflow_dr_provider.spec.yaml_fast import read_value
 from airflow_dr_provider.spec.yaml_nodes import LARGEST, Document, Problem, read_document
 
 SUFFIXES = (".yaml", ".yml")
@@ -57,6 +58,13 @@ def load_text(text: str, *, source: str, base: Path) -> DrillSpec:
     :param base: the folder that relative paths start from.
     :raises SpecError: naming every problem, one a line.
     """
+    value = read_value(text)
+    if isinstance(value, dict):
+        try:
+            return _absolute(DrillSpec.model_validate(value), base)
+        except ValidationError:
+            # The slow way knows the lines, and says it all again with them.
+            pass
     document = read_document(text)
     if not document.broken and not isinstance(document.value, dict):
         document.broken = True

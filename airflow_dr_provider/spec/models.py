@@ -21,7 +21,17 @@ from airflow_dr_provider.custom_checks import custom_checks
 from airflow_dr_provider.domain.cadence import Cadence
 from airflow_dr_provider.domain.profiles import CHECK_NAMES
 from airflow_dr_provider.domain.routing import TAGS
-from airflow_dr_provider.spec.base import CONNECTION_ID, FilePath, Identifier, Name, QualifiedName, SegmentName, SpecPart, Text
+from airflow_dr_provider.spec.base import (
+    CONNECTION_ID,
+    FilePath,
+    Identifier,
+    Name,
+    PoolName,
+    QualifiedName,
+    SegmentName,
+    SpecPart,
+    Text,
+)
 from airflow_dr_provider.spec.durations import Duration
 from airflow_dr_provider.spec.gate import Query, Smoke, TierChecks, known_checks
 from airflow_dr_provider.spec.repository import RepositorySpec
@@ -173,6 +183,8 @@ class Tier(SpecPart):
     """Whether caches are warmed before the gate."""
     rpo: Duration | None = None
     """Its own recovery point objective, when it isn't the drill's."""
+    pool: PoolName | None = None
+    """The Airflow pool whose slots its tasks take; `airflow-dr setup` makes it."""
     exclude_checks: tuple[str, ...] = ()
     """Checks of the profile that are left out."""
 
