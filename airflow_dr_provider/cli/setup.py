@@ -32,7 +32,9 @@ class Step:
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--pool", "asked", multiple=True, metavar="NAME=SLOTS", help="Make this pool, or give it this size. May be repeated.")
+@click.option(
+    "--pool", "asked", multiple=True, metavar="NAME=SLOTS", help="Make this pool, or give it this size. May be repeated."
+)
 @click.option("--check", is_flag=True, help="Only look; exit code 1 when something is missing or wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--state", metavar="URL", help="The state store; else AIRFLOW_DR_STATE and Airflow's section [dr].")
@@ -142,4 +144,8 @@ def _workdir(told: Path | None, check: bool) -> Step:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return Step("work folder", "wrong", f"{place} isn't a folder that this account can write to")
     free = os.statvfs(place)
-    return Step("work folder", "made" if made else "there", f"{place}, {free.f_bavail * free.f_frsize / 1e9:.1f} GB free, on this machine")
+    return Step(
+        "work folder",
+        "made" if made else "there",
+        f"{place}, {free.f_bavail * free.f_frsize / 1e9:.1f} GB free, on this machine",
+    )

@@ -134,7 +134,8 @@ def watch(
         judged = _Judged(found=(Found(scan.signature, ACCESS, scan.detail),), seen=seen)
     else:
         judged = _judge(scan, seen, moment)
-    announced, news = before.announced if before is not None else None, ()
+    announced = before.announced if before is not None else None
+    news: tuple[NewBackup, ...] = ()
     if announcer is not None and not isinstance(scan, Unread):
         announced, news = announce(announced, scan.standings, by=announcer, moment=moment, held=held)
     findings = _dated((*judged.found, *owed), known, moment)

@@ -225,7 +225,7 @@ def _lead(above: Any, below: Any, label: str) -> None:
 
 def _group(rung: Rung, name: str, tier: Tier, common: dict[str, Any]) -> _Group:
     limit = tier.timeout + BACKSTOP
-    defaults = {"pool": tier.pool} if tier.pool is not None else {}
+    defaults: Any = {"pool": tier.pool} if tier.pool is not None else {}
     with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}", default_args=defaults):
         enter = EmptyOperator(task_id="enter")
         select = PITRSelectOperator(task_id="select", rung=rung.index, execution_timeout=limit, **common)

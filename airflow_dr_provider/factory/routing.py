@@ -28,7 +28,8 @@ def route(rung: int, entries: dict[str, str], prefix: str = "", drill_run_id: st
 
     Only what the store has counts, not what Airflow says of the tasks: a gate that a person marked successful proved nothing.
     An attempt is torn down before it is judged. Airflow skips the teardown of a sandbox that was never reserved; here it is
-    noted that there was nothing to remove, and an attempt whose task was lost before it wrote anything counts as cut off. For the parameters see :func:`route_start`.
+    noted that there was nothing to remove, and an attempt whose task was lost before it wrote anything counts as cut off.
+    For the parameters see :func:`route_start`.
     """
     with DrillHook().drill(drill_run_id or _run_id()) as drill:
         asyncio.run(drill.perform(rung, StageName.TEARDOWN))

@@ -31,7 +31,7 @@ def drill_task_group(
     :param inject: a fault to inject into the run's own copy, ``FAULT@TIER``; none when empty. (templated)
     :param group_arguments: passed on to :class:`airflow.sdk.TaskGroup`.
     """
-    defaults = {**LOST_WORKER, **group_arguments.pop("default_args", {})}
+    defaults: Any = {**LOST_WORKER, **group_arguments.pop("default_args", {})}
     with TaskGroup(group_id=group_id or spec.drill, default_args=defaults, **group_arguments) as group:
         prefix = f"{group.group_id}." if group.prefix_group_id else ""
         if not prefix:

@@ -64,7 +64,9 @@ def outcomes(place: Path) -> dict[str, str | None]:
 def damage(place: Path) -> None:
     """Invert a byte in every backup, so that nothing can recover."""
     for manifest in (place / "backups").glob("*/backup_manifest"):
-        file = max((path for path in (manifest.parent / "base").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        file = max(
+            (path for path in (manifest.parent / "base").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+        )
         content = bytearray(file.read_bytes())
         content[100] ^= 0xFF
         file.write_bytes(bytes(content))
@@ -116,9 +118,7 @@ def test_operators_one_by_one_when_nothing_recovers(run: Run, place: Path) -> No
     assert list(outcomes(place).values()) == ["MANUAL_TRIAGE"]
 
 
-def test_a_blackout_holds_a_scheduled_run_back_and_records_it(
-    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_blackout_holds_a_scheduled_run_back_and_records_it(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_dr_provider.operators import drill
 
     dark = 'schedule: {cron: "0 3 * * *", blackout: [{from: "2020-01-01", to: "2040-01-01", reason: freeze}]}\n'

@@ -25,7 +25,10 @@ PIECES = (
     "{a:1}", "[a:b]", '{"a":1}', "{a, b}", "[a: b]", "a", "b", "key: value\n", "x" * 1030,
 )  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
-inside = st.builds(lambda around, text: around.replace("@", text), st.sampled_from(("a: @", "a: [@]", "{a: @}", "a:\n  b: @\n  c: 1", "- @", "a: '@'", 'a: "@"', "a: |\n  @", "@: 1")), texts)  # fmt: skip
+AROUND = (
+    "a: @", "a: [@]", "{a: @}", "a:\n  b: @\n  c: 1", "- @", "a: '@'", 'a: "@"', "a: |\n  @", "@: 1",
+)  # fmt: skip
+inside = st.builds(lambda around, text: around.replace("@", text), st.sampled_from(AROUND), texts)
 mutated = st.builds(
     lambda at, length, text: SHIPPED[:at] + text + SHIPPED[at + length :],
     st.integers(0, len(SHIPPED)),
@@ -64,6 +67,9 @@ def check(text: str) -> None:
 @example("a: =")
 @example("a: 1_0")
 @example("<<: {a: 1}\nb: 2")
+@example("a: >#\nb: 1")
+@example("a: [?:]")
+@example("a: |\n  \n   #b")
 def test_they_find_the_same(text: str) -> None:
     check(text)
 
