@@ -20,6 +20,8 @@ ROOMS = ("operators", "sensors", "hooks", "triggers")
 # Classes and functions that Airflow looks up one by one. A new one is named here; a test compares the lists with the rooms.
 NOTIFICATIONS: tuple[str, ...] = ()
 EXTRA_LINKS: tuple[str, ...] = ()
+# Plugins that only matter where providers are loaded eagerly. What every scheduler needs is an entry point ``airflow.plugins``:
+# with ``[core] lazy_load_providers``, which is the default, Airflow 3.3.2 doesn't look at these (``plugins_manager._get_plugins``).
 PLUGINS: tuple[tuple[str, str], ...] = ()  # (the plugin's name, its class)
 
 

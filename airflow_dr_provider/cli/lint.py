@@ -29,9 +29,12 @@ def lint(paths: tuple[Path, ...], as_json: bool) -> None:
             if not as_json:
                 click.echo(error.message, err=True)
         else:
-            results.append({"path": str(path), "ok": True, "drill": spec.drill})
+            pools = sorted({tier.pool for tier in spec.tiers if tier.pool is not None})
+            results.append({"path": str(path), "ok": True, "drill": spec.drill, **({"pools": pools} if pools else {})})
             if not as_json:
-                click.echo(f"ok {path}")
+                # Whether Airflow has them can't be told here, and a task in a pool that isn't there waits for ever.
+                named = f"; its tasks wait for the pools {', '.join(pools)}: see `airflow-dr setup --check`" if pools else ""
+                click.echo(f"ok {path}{named}")
     if not found and not as_json:
         click.echo(f"airflow-dr: no spec (*.yaml, *.yml) in {', '.join(map(str, paths))}", err=True)
     if as_json:

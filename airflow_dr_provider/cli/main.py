@@ -14,6 +14,7 @@ import click
 
 _DEBUG = "AIRFLOW_DR_DEBUG"
 COMMANDS = {
+    "setup": ("airflow_dr_provider.cli.setup:setup", "Make what drills need of an Airflow, or look whether it is there."),
     "run": ("airflow_dr_provider.cli.run:run", "Walk a drill's chain without Airflow."),
     "verify": ("airflow_dr_provider.cli.verify:verify", "Read what is due of a repository, and say what is wrong."),
     "quarantine": ("airflow_dr_provider.cli.quarantine:quarantine", "List backups in quarantine, and take them out."),

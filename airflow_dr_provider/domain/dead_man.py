@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from airflow_dr_provider.domain.cadence import SKIPPED
 from airflow_dr_provider.domain.chain import Outcome
 from airflow_dr_provider.domain.value import Value
 
@@ -71,7 +72,8 @@ def debts(duty: Duty, runs: Sequence[KnownRun], moment: datetime) -> Iterator[De
         return
     over = [time for time in due if waiting is None or time < waiting - CLOCKS][:PROOFS]
     if len(over) == PROOFS:
-        ended = [run for run in counted if run.closed_at is not None and _since(run, over[-1])]
+        # One that was held back by a blackout was not missed, and neither has it tried to prove anything.
+        ended = [r for r in counted if r.closed_at is not None and r.outcome != SKIPPED and _since(r, over[-1])]
         if ended and not any(run.outcome in _PROVED for run in ended):
             yield Debt("DRILL_UNPROVED", f"of {len(ended)} runs since {_text(over[-1])} none proved a recovery")
 

@@ -153,6 +153,7 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("REPOSITORY_EMPTY", _MANUAL, _CRITICAL, Domain.CONFIGURATION, "the repository holds no backup"),
     ("ARCHIVE_MISSING", _MANUAL, _CRITICAL, Domain.CONFIGURATION, "the WAL archive is not there"),
     ("PROGRAMS_NOT_FOUND", _FATAL, _HIGH, Domain.CONFIGURATION, "no PostgreSQL of the backup's major version is installed"),
+    ("SETUP_INCOMPLETE", _MANUAL, _MEDIUM, Domain.CONFIGURATION, "Airflow's pools can't be read or made"),
     ("WORKDIR_UNUSABLE", _MANUAL, _HIGH, Domain.CONFIGURATION, "sandboxes can't be made in the work folder"),
     ("WRONG_HOST", _MANUAL, _HIGH, Domain.CONFIGURATION, "a task ran on another host than the one that holds the sandbox"),
     ("PRODUCTION_UNREACHABLE", _MANUAL, _HIGH, Domain.CONFIGURATION, "no reference: production doesn't answer, none is kept"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from airflow_dr_provider.domain.announcement import Announced, NewBackup, announce
 from airflow_dr_provider.domain.catalog import SegmentRange
 from airflow_dr_provider.domain.dead_man import Duty, KnownRun, debts
 from airflow_dr_provider.domain.restorable import Restorable
@@ -58,12 +59,14 @@ class WatchMemory(Value):
     :param schedule: the drill's schedule, and since when a scan has seen it.
     :param catalog: of the last scan that could read the repository.
     :param findings: the last scan's, and the catalog's of the last one that could read it.
+    :param announced: the backups that were announced; None before the first scan that announces any.
     """
 
     schedule: str | None = None
     watched_since: datetime
     catalog: CatalogSeen | None = None
     findings: tuple[Finding, ...] = ()
+    announced: Announced | None = None
 
 
 class WatchReport(Value):
@@ -73,6 +76,7 @@ class WatchReport(Value):
     :param repository: the catalog's identity; None when it could not be read.
     :param restorable: None when nothing could be restored, or nobody knows.
     :param notes: what is worth a line and no night's sleep.
+    :param new_backups: what the scan is to announce.
     :param unsettled: whether a new hole may be WAL on its way, so that a second look is due.
     """
 
@@ -84,6 +88,7 @@ class WatchReport(Value):
     holes: tuple[Hole, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    new_backups: tuple[NewBackup, ...] = ()
     unsettled: bool = False
     memory: WatchMemory
 
@@ -109,6 +114,8 @@ def watch(
     due: Sequence[datetime] = (),
     patience_seconds: float = float("inf"),
     runs: Sequence[KnownRun] = (),
+    announcer: str | None = None,
+    held: bool = False,
 ) -> WatchReport:
     """Judge one scan.
 
@@ -116,6 +123,8 @@ def watch(
     :param before: the memory of this drill's last scan; None for the first.
     :param due: scheduled times that are over for long enough; see :class:`airflow_dr_provider.domain.dead_man.Duty`.
     :param runs: those that began since the oldest of these, and every unfinished one.
+    :param announcer: the task run that announces new backups; None for a scan that announces none.
+    :param held: whether new backups are announced later, because the drill must not begin now.
     """
     watched_since = before.watched_since if before is not None and before.schedule == schedule else moment
     duty = Duty(due=tuple(due), watched_since=watched_since, patience_seconds=patience_seconds)
@@ -125,6 +134,10 @@ def watch(
         judged = _Judged(found=(Found(scan.signature, ACCESS, scan.detail),), seen=seen)
     else:
         judged = _judge(scan, seen, moment)
+    announced = before.announced if before is not None else None
+    news: tuple[NewBackup, ...] = ()
+    if announcer is not None and not isinstance(scan, Unread):
+        announced, news = announce(announced, scan.standings, by=announcer, moment=moment, held=held)
     findings = _dated((*judged.found, *owed), known, moment)
     # While nobody can read the repository, what was wrong with it is not news when it can be read again.
     kept = (finding for finding in known if isinstance(scan, Unread) and finding.subject not in (DRILL, ACCESS))
@@ -137,8 +150,15 @@ def watch(
         holes=judged.holes,
         findings=findings,
         notes=judged.notes,
+        new_backups=news,
         unsettled=not isinstance(scan, Unread) and _unsettled(scan, findings, moment),
-        memory=WatchMemory(schedule=schedule, watched_since=watched_since, catalog=judged.seen, findings=(*findings, *kept)),
+        memory=WatchMemory(
+            schedule=schedule,
+            watched_since=watched_since,
+            catalog=judged.seen,
+            findings=(*findings, *kept),
+            announced=announced,
+        ),
     )
 
 

@@ -6,7 +6,7 @@ Why it looks as it does is measured on Airflow 3.3.2 and written in ARCHITECTURE
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +22,8 @@ from airflow_dr_provider.domain.injection import NONE
 from airflow_dr_provider.factory.document import dag_document
 from airflow_dr_provider.factory.placement import Placement
 from airflow_dr_provider.factory.routing import route, route_start
+from airflow_dr_provider.factory.schedule import dag_schedule
+from airflow_dr_provider.operators.base import DRILL_RUN_ID
 from airflow_dr_provider.operators.drill import (
     DrillAnswerOperator,
     DrillReportOperator,
@@ -67,24 +69,18 @@ def build_drill_dag(
         dag_id=dag_id or spec.drill,
         description=spec.description or f"Disaster recovery drill of {spec.drill}",
         doc_md=dag_document(spec),
-        schedule=spec.schedule,
+        schedule=dag_schedule(spec),
         catchup=False,
         max_active_runs=16 if spec.overlap else 1,
         tags=sorted({"dr", *spec.tags}),
-        params=_params(spec),
         default_args={"owner": "dr", **LOST_WORKER, **_queued(placement.queue)},
         **dag_arguments,
     ) as dag:
-        _chain(spec, placement)
-        for task in dag.tasks:
-            # Airflow gives every task a copy of the DAG's parameters and merges the two again when it runs: bytes in each version.
-            task.params = _without(task.params, dag.params)
+        build_chain(spec, Place(placement=placement))
+    # After the tasks: every task that is made copies what the DAG has by then, once for each class that it is made of, and
+    # keeps the last copy in each version of the serialised DAG. Airflow merges the two again when a task runs.
+    dag.params = ParamsDict(_params(spec))
     return dag
-
-
-def _without(params: Any, others: Any) -> ParamsDict:
-    """Parameters as they were defined, those of *others* left out."""
-    return ParamsDict({name: params.get_param(name) for name in params if name not in others})
 
 
 def group_names(rungs: Sequence[Rung]) -> tuple[str, ...]:
@@ -154,33 +150,68 @@ def _queued(queue: str | None) -> dict[str, Any]:
     return {} if queue is None else {"queue": queue}
 
 
-def _chain(spec: DrillSpec, placement: Placement) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where a chain's tasks are put: into a DAG of their own, or into a group of somebody's DAG.
+
+    :param prefix: what their ids begin with there.
+    :param run_id: the run's id in the state store, a template; None for that of the DAG run.
+    :param start: more arguments for the task that opens the run.
+    :param placement: which workers serve them.
+    """
+
+    prefix: str = ""
+    run_id: str | None = None
+    start: dict[str, Any] = field(default_factory=dict)
+    placement: Placement = ANYWHERE
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a DAG of their own."""
+        return not self.prefix
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Arguments of every operator of the drill."""
+        return {} if self.run_id is None else {"drill_run_id": self.run_id}
+
+    @property
+    def routing(self) -> dict[str, str]:
+        """Arguments of every router."""
+        return {} if self.own else {"prefix": self.prefix, **self.common}
+
+
+def build_chain(spec: DrillSpec, place: Place) -> None:
+    """Put a drill's tasks into the DAG, or the task group, that is being made."""
+    common = place.common
     rungs = unroll(tuple((tier.name, tier.role, tier.retries) for tier in spec.tiers), spec.selection.candidates)
     tiers = {tier.name: tier for tier in spec.tiers}
-    start = StartDrillOperator(task_id="start", spec=spec)
-    queues = {name: _queued(placement.queue_of(tier.sandbox.queue)) for name, tier in tiers.items()}
+    start = StartDrillOperator(task_id="start", spec=spec, **common, **place.start)
+    queues = {name: _queued(place.placement.queue_of(tier.sandbox.queue)) for name, tier in tiers.items()}
     groups = [
-        _group(rung, name, tiers[rung.tier], queues[rung.tier]) for rung, name in zip(rungs, group_names(rungs), strict=True)
+        _group(rung, name, tiers[rung.tier], queues[rung.tier], common)
+        for rung, name in zip(rungs, group_names(rungs), strict=True)
     ]
     # Text as keys: what goes through Airflow's serialisation has no others.
     entries = {str(group.rung.index): group.enter.task_id for group in groups}
 
-    begin = BranchPythonOperator(task_id="route_start", python_callable=route_start, op_kwargs={"entries": entries})
-    triage = _triage(spec)
-    answer = DrillAnswerOperator(task_id="answer", question="triage")
-    report = DrillReportOperator(task_id="report", trigger_rule=TriggerRule.ALL_DONE)
-    verdict = DrillVerdictOperator(task_id="verdict").as_teardown(setups=start, on_failure_fail_dagrun=True)
+    begin = BranchPythonOperator(
+        task_id="route_start", python_callable=route_start, op_kwargs={"entries": entries, **place.routing}
+    )
+    triage = _triage(spec, place.run_id or DRILL_RUN_ID)
+    answer = DrillAnswerOperator(task_id="answer", question=triage.task_id, **common)
+    report = DrillReportOperator(task_id="report", trigger_rule=TriggerRule.ALL_DONE, **common)
 
     start >> begin
-    begin >> Label("opened") >> groups[0].enter
-    begin >> Label("target can't be reached") >> triage
-    begin >> Label("could not begin") >> report
+    _lead(begin, groups[0].enter, "opened")
+    _lead(begin, triage, "target can't be reached")
+    _lead(begin, report, "could not begin")
     routers: list[Any] = []
     for group, following in zip(groups, (*groups[1:], None), strict=True):
         router = BranchPythonOperator(
             task_id=f"route_{group.name}",
             python_callable=route,
-            op_kwargs={"rung": group.rung.index, "entries": entries},
+            op_kwargs={"rung": group.rung.index, "entries": entries, **place.routing},
             trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
             # It tears down what a teardown that was skipped has left, which only that host can.
             **queues[group.rung.tier],
@@ -191,45 +222,61 @@ def _chain(spec: DrillSpec, placement: Placement) -> None:
         # below it, and of no others, so that one which ends the chain has to have all that comes later there.
         routers >> router
         if following is not None:
-            router >> Label("failed") >> following.enter
+            _lead(router, following.enter, "failed")
         if following is None or following.rung.tier == group.rung.tier:
-            router >> Label("nothing left to try") >> triage
+            _lead(router, triage, "nothing left to try")
         else:
             router >> triage
-        router >> Label("recovered") >> report
+        _lead(router, report, "recovered")
         routers.append(router)
-    triage >> answer >> report >> verdict
+    triage >> answer >> report
+    if place.own:
+        ends = [DrillVerdictOperator(task_id="verdict").as_teardown(setups=start, on_failure_fail_dagrun=True)]
+    else:
+        # What comes after the group waits for its leaves, and a teardown is none: so the verdict is a task like others there, and
+        # a teardown below it closes the run, and decides its state, when a person has marked it and only teardowns still run.
+        verdict = DrillVerdictOperator(task_id="verdict", trigger_rule=TriggerRule.ALL_DONE, **common)
+        ends = [verdict, DrillVerdictOperator(task_id="close", **common).as_teardown(setups=start, on_failure_fail_dagrun=True)]
+        verdict >> ends[-1]
+    report >> ends
     # A run that a person marked failed skips the report, not the teardowns: the verdict waits for those by itself.
-    [group.teardown for group in groups] >> verdict
+    for group in groups:
+        group.teardown >> ends
 
 
-def _group(rung: Rung, name: str, tier: Tier, queue: dict[str, Any]) -> _Group:
+def _lead(above: Any, below: Any, label: str) -> None:
+    """An edge with a label. Not ``above >> Label(label) >> below``: that takes tasks of different groups for their groups."""
+    above.set_downstream(below, edge_modifier=Label(label))
+
+
+def _group(rung: Rung, name: str, tier: Tier, queue: dict[str, Any], common: dict[str, Any]) -> _Group:
     limit = tier.timeout + BACKSTOP
-    with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}", default_args=queue):  # type: ignore[arg-type]
+    defaults: Any = {**queue, **({"pool": tier.pool} if tier.pool is not None else {})}
+    with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}", default_args=defaults):
         enter = EmptyOperator(task_id="enter")
-        select = PITRSelectOperator(task_id="select", rung=rung.index, execution_timeout=limit)
-        reserve = SandboxReserveOperator(task_id="reserve", rung=rung.index, execution_timeout=limit)
-        provision = SandboxProvisionOperator(task_id="provision", rung=rung.index, execution_timeout=limit)
-        restore = PITRRestoreOperator(task_id="restore", rung=rung.index, execution_timeout=limit)
-        gate = ValidationGateSensor(task_id="gate", rung=rung.index, timeout=limit)
+        select = PITRSelectOperator(task_id="select", rung=rung.index, execution_timeout=limit, **common)
+        reserve = SandboxReserveOperator(task_id="reserve", rung=rung.index, execution_timeout=limit, **common)
+        provision = SandboxProvisionOperator(task_id="provision", rung=rung.index, execution_timeout=limit, **common)
+        restore = PITRRestoreOperator(task_id="restore", rung=rung.index, execution_timeout=limit, **common)
+        gate = ValidationGateSensor(task_id="gate", rung=rung.index, timeout=limit, **common)
         # No limit of its own: an ended teardown leaves what it was about to remove.
-        teardown = SandboxTeardownOperator(task_id="teardown", rung=rung.index, priority_weight=100)
+        teardown = SandboxTeardownOperator(task_id="teardown", rung=rung.index, priority_weight=100, **common)
         enter >> select >> reserve >> provision >> restore
         if tier.cache_warming == "none":
             restore >> gate
         else:
-            restore >> CacheWarmOperator(task_id="warm", rung=rung.index, execution_timeout=limit) >> gate
+            restore >> CacheWarmOperator(task_id="warm", rung=rung.index, execution_timeout=limit, **common) >> gate
         gate >> teardown.as_teardown(setups=reserve)
     return _Group(rung, name, enter, gate, teardown)
 
 
-def _triage(spec: DrillSpec) -> HITLOperator:
+def _triage(spec: DrillSpec, run_id: str) -> HITLOperator:
     return HITLOperator(
         task_id="triage",
         subject=f"Disaster recovery drill {spec.drill}: no tier recovered",
         body=(
             "No tier of the chain proved a recovery. The record in the state store says what was tried and why it failed: "
-            "`airflow-dr show {{ dag.dag_id }}:{{ run_id }}`."
+            f"`airflow-dr show {run_id}`."
         ),
         options=list(ANSWERS),
         defaults=[ANSWERS[-1]],

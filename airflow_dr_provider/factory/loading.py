@@ -21,7 +21,7 @@ from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.factory.bad_spec import bad_spec_dag
 from airflow_dr_provider.factory.dag import build_drill_dag
 from airflow_dr_provider.factory.placement import placement
-from airflow_dr_provider.spec.loader import Judge, find_specs, load_spec
+from airflow_dr_provider.spec.loader import SUFFIXES, Judge, find_specs, load_spec
 from airflow_dr_provider.spec.models import DrillSpec
 
 _NAME = re.compile(rb"""^drill:[ \t]*(['"]?)([a-z0-9][a-z0-9_-]*)\1[ \t]*(?:#.*)?$""", re.MULTILINE)
@@ -35,10 +35,15 @@ def drill_dag(module: str, **dag_arguments: Any) -> DAG:
     :raises SpecError: naming file and line of every mistake; Airflow shows it as the file's import error.
     """
     path = Path(module)
-    beside = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
+    spec = next((spec for suffix in SUFFIXES if (spec := path.with_suffix(suffix)).exists()), None)
+    if spec is None:
+        others = ", ".join(sorted(entry.name for entry in path.parent.glob("*") if entry.suffix in SUFFIXES)[:10])
+        raise SpecError(
+            f"{path.with_suffix(SUFFIXES[0])}: isn't there: drill_dag(__file__) looks for a spec of the module's own name beside "
+            f"it. {f'There are: {others}' if others else 'There is no YAML file at all'}."
+        )
     here = placement()
-    spec = load_spec(next((spec for spec in beside if spec.exists()), beside[0]), here.refusals)
-    return build_drill_dag(spec, placement=here, **dag_arguments)
+    return build_drill_dag(load_spec(spec, here.refusals), placement=here, **dag_arguments)
 
 
 def load_drills(folder: str | Path, namespace: dict[str, Any]) -> None:
@@ -47,12 +52,12 @@ def load_drills(folder: str | Path, namespace: dict[str, Any]) -> None:
     One bad spec hides no other: in its place stands a DAG ``bad_spec_…`` that can't be run and says what is wrong, by file and
     line. A worker that runs one task builds only that task's DAG.
 
-    :param folder: where the specs lie, in it and below.
+    :param folder: where the specs lie, in it and below; a relative path starts from the module's own folder.
     :param namespace: the module's ``globals()``.
     """
     wanted = get_parsing_context().dag_id
     here = placement()
-    for path, spec in read_specs(Path(folder), wanted, here.refusals):
+    for path, spec in read_specs(Path(namespace.get("__file__", "")).parent / folder, wanted, here.refusals):
         dag = bad_spec_dag(path, spec.message) if isinstance(spec, SpecError) else build_drill_dag(spec, placement=here)
         if wanted in (None, dag.dag_id):
             namespace[dag.dag_id] = dag

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_dr_provider.domain.signatures import signature
@@ -24,12 +24,24 @@ def restorable_asset(drill: str) -> Asset:
     return Asset(name=f"dr://{drill}/restorable", uri=f"dr://{drill}/restorable")
 
 
+def backup_asset(drill: str) -> Asset:
+    """The asset with one event for each new backup that a drill could be begun with."""
+    return Asset(name=f"dr://{drill}/backup", uri=f"dr://{drill}/backup")
+
+
+def backup_alias(drill: str) -> AssetAlias:
+    """What the events of :func:`backup_asset` are published through: as many as there are new backups, none when there is none."""
+    return AssetAlias(name=f"dr://{drill}/backup")
+
+
 class CatalogWatchOperator(DrillOperator):
     """Scan a drill's repository and runs, and publish up to where it could be restored.
 
     Reads names, sizes and headers, and the end of the WAL; opens no run. The event of the asset :func:`restorable_asset` has
     ``restorable_to``, ``lsn``, ``timeline``, ``backup`` and ``scan``; none is published when nothing could be restored: the
-    task is skipped. What is wrong fails another task, :class:`CatalogFindingsOperator`, for a failed one publishes nothing.
+    task is skipped. Each backup that recovery could begin with and that no earlier scan announced is an event of
+    :func:`backup_asset`, with ``backup``, ``type``, ``stop_lsn``, ``stop_time`` and ``scan``; within a blackout of the drill it
+    waits. What is wrong fails another task, :class:`CatalogFindingsOperator`, for a failed one publishes nothing.
 
     :param spec: the drill.
     """
@@ -37,7 +49,7 @@ class CatalogWatchOperator(DrillOperator):
     ui_color = "#dbe9f6"
 
     def __init__(self, *, spec: DrillSpec, **kwargs: Any) -> None:
-        super().__init__(outlets=[restorable_asset(spec.drill)], **kwargs)
+        super().__init__(outlets=[restorable_asset(spec.drill), backup_alias(spec.drill)], **kwargs)
         self.spec = spec
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -46,7 +58,7 @@ class CatalogWatchOperator(DrillOperator):
         :raises AirflowSkipException: when there is nothing to publish.
         """
         with judged(), self.hook().services() as services:
-            identifier, report = self.run(scan(services, self.spec))
+            identifier, report = self.run(scan(services, self.spec, announcer=self.drill_run_id))
         context["ti"].xcom_push(key=SCAN, value=identifier)
         for note in report.notes:
             self.log.info("note: %s", note)
@@ -60,6 +72,13 @@ class CatalogWatchOperator(DrillOperator):
             "backup": point.backup,
             "scan": identifier,
         }
+        news = context["outlet_events"][backup_alias(self.spec.drill)]
+        for backup in report.new_backups:
+            facts = backup.model_dump(mode="json", exclude={"id", "kind"})
+            news.add(
+                backup_asset(self.spec.drill), extra={"backup": backup.id, "type": backup.kind, **facts, "scan": identifier}
+            )
+            self.log.info("new backup: %s", backup.id)
         context["outlet_events"][restorable_asset(self.spec.drill)].extra = extra
         self.log.info("restorable to %s, %s on timeline %s, by %s", point.time, point.lsn, point.timeline, point.backup)
         return extra

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_dr_provider.domain.cadence import SKIPPED
 from airflow_dr_provider.domain.chain import Outcome
 from airflow_dr_provider.domain.injection import NONE
 from airflow_dr_provider.errors import SpecError
@@ -14,10 +17,14 @@ from airflow_dr_provider.hooks.exceptions import DrillFailedError
 from airflow_dr_provider.operators.base import DrillOperator
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.drill import Drill
+from airflow_dr_provider.stages.hold_back import hold_back
 from airflow_dr_provider.stages.ownership import airflow_run
 from airflow_dr_provider.stages.takeover import close_abandoned
 
 RECOVERED = (Outcome.RECOVERED.value, Outcome.RECOVERED_DEGRADED.value)
+
+BY_ITSELF = ("scheduled", "asset_triggered")
+"""The types of runs that nobody asked for just now: a blackout holds them back."""
 
 
 class StartDrillOperator(DrillOperator):
@@ -26,6 +33,7 @@ class StartDrillOperator(DrillOperator):
     :param spec: the drill.
     :param as_of: the moment of the disaster, ISO 8601 with an offset; now when empty. (templated)
     :param inject: a fault to inject into the run's own copy, ``FAULT@TIER``; ``none`` or empty for none. (templated)
+    :param alone: whether no other run of this DAG is under way, so that an unfinished run of it has ended without being closed.
     """
 
     template_fields: Sequence[str] = ("drill_run_id", "as_of", "inject")
@@ -37,29 +45,39 @@ class StartDrillOperator(DrillOperator):
         spec: DrillSpec,
         as_of: str = "{{ params.as_of or '' }}",
         inject: str = "{{ params.inject or '' }}@{{ params.inject_tier or '' }}",
+        alone: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
+        self.alone = alone
         self.as_of = as_of
         self.inject = inject
 
     def execute(self, context: Any) -> str:
-        """Open, or find open; the run's id in the state store goes to XCom."""
+        """Open, or find open; the run's id in the state store goes to XCom.
+
+        :raises AirflowSkipException: when a run that nobody asked for would begin within a blackout; the store records it.
+        """
         run = context["dag_run"]
         dag_id = context["dag"].dag_id
         reason = context["params"].get("reason")
         if reason:
             self.log.info("triggered by hand: %s", reason)
+        owner, kind = airflow_run(dag_id, run.run_id), str(getattr(run.run_type, "value", run.run_type))
         with judged(), self.hook().services() as services:
-            self.run(close_abandoned(services, self.spec, keep=self.drill_run_id, dag_id=dag_id))
+            if kind in BY_ITSELF:
+                why = hold_back(services, self.spec, run_id=self.drill_run_id, owner=owner, trigger=f"airflow:{kind}")
+                if why is not None:
+                    raise AirflowSkipException(f"{self.spec.drill} doesn't begin: {why}. Trigger it by hand to run it now.")
+            self.run(close_abandoned(services, self.spec, keep=self.drill_run_id, dag_id=dag_id if self.alone else ""))
             drill = self.run(
                 Drill.begin(
                     services,
                     self.spec,
                     run_id=self.drill_run_id,
-                    owner=airflow_run(dag_id, run.run_id),
-                    trigger=f"airflow:{getattr(run.run_type, 'value', run.run_type)}",
+                    owner=owner,
+                    trigger=f"airflow:{kind}",
                     as_of=_moment(self.as_of),
                     inject=_faults(self.inject),
                 )
@@ -83,6 +101,23 @@ def _moment(text: str) -> datetime | None:
     if moment.tzinfo is None:
         raise SpecError(f"as_of: {text!r} has no offset from UTC. Write it like {text}+00:00.")
     return moment.astimezone(UTC)
+
+
+def _skip_when_not_begun(task: DrillOperator, context: Any) -> None:
+    """Skip what ends a run that a blackout held back, or that somebody's DAG went past.
+
+    :raises AirflowSkipException: then.
+    """
+    with judged(), task.hook().services() as services:
+        run = services.store.run(task.drill_run_id)
+    if run is not None and run.outcome == SKIPPED:
+        raise AirflowSkipException("The run was held back by a blackout.")
+    if run is None:
+        group = task.task_id.rpartition(".")[0]
+        start, run_id = f"{group}.start" if group else "start", context["run_id"]
+        states = context["ti"].get_task_states(dag_id=context["dag"].dag_id, task_ids=[start], run_ids=[run_id])
+        if states.get(run_id, {}).get(start) == "skipped":
+            raise AirflowSkipException("The drill was not begun.")
 
 
 class DrillAnswerOperator(DrillOperator):
@@ -113,7 +148,11 @@ class DrillReportOperator(DrillOperator):
     ui_color = "#d5f0dd"
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Close; outcome and exit code go to XCom."""
+        """Close; outcome and exit code go to XCom.
+
+        :raises AirflowSkipException: when the run was not begun.
+        """
+        _skip_when_not_begun(self, context)
         with self.hook().drill(self.drill_run_id) as drill:
             record = self.run(drill.close())
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
@@ -131,8 +170,10 @@ class DrillVerdictOperator(DrillOperator):
     def execute(self, context: Any) -> str:
         """Fail unless the drill recovered.
 
+        :raises AirflowSkipException: when the run was not begun.
         :raises DrillFailedError: with the outcome.
         """
+        _skip_when_not_begun(self, context)
         with self.hook().drill(self.drill_run_id) as drill:
             record = self.run(drill.close())
         injected = [f"{entry['fault']}: {entry['detail']}" for entry in record["injected"] if not entry.get("as_expected")]

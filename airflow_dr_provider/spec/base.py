@@ -21,6 +21,7 @@ _IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"
 _QUALIFIED = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?$"
 TOOL_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 SEGMENT_NAME = r"^[0-9A-F]{24}$"
+_POOL = r"^[A-Za-z0-9_.-]{1,128}$"
 CONNECTION_ID = r"^[A-Za-z0-9_.-]{1,250}$"
 
 IN_WORDS: dict[str, str] = {
@@ -31,6 +32,7 @@ IN_WORDS: dict[str, str] = {
     _QUALIFIED: "table or schema.table, both plain SQL names",
     TOOL_NAME: "a name: letters, digits and _ . -, a letter, digit or _ first",
     SEGMENT_NAME: "a WAL segment's file name: 24 digits and capital letters A to F",
+    _POOL: "a pool's name: letters, digits and _ . -",
     CONNECTION_ID: "a connection's id: letters, digits and _ . -",
 }
 """What each pattern asks for, for messages."""
@@ -46,6 +48,8 @@ Identifier = Annotated[str, StringConstraints(strict=True, pattern=_IDENTIFIER)]
 """A plain SQL name."""
 ToolName = Annotated[str, StringConstraints(strict=True, pattern=TOOL_NAME)]
 """What a backup tool calls a cluster; it becomes a word of a command and a part of a path."""
+PoolName = Annotated[str, StringConstraints(strict=True, pattern=_POOL)]
+"""An Airflow pool."""
 SegmentName = Annotated[str, StringConstraints(strict=True, pattern=SEGMENT_NAME)]
 """A WAL segment's file name."""
 QualifiedName = Annotated[str, StringConstraints(strict=True, pattern=_QUALIFIED)]

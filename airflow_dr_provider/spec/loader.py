@@ -19,6 +19,7 @@ from airflow_dr_provider.spec.gate import KEPT
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.repository import REPOSITORY_KINDS
 from airflow_dr_provider.spec.sandbox import SANDBOX_KINDS
+from airflow_dr_provider.spec.yaml_fast import read_value
 from airflow_dr_provider.spec.yaml_nodes import LARGEST, Document, Problem, read_document
 
 SUFFIXES = (".yaml", ".yml")
@@ -63,6 +64,13 @@ def load_text(text: str, *, source: str, base: Path, judge: Judge | None = None)
     :param judge: has the last word on a spec that is right in itself.
     :raises SpecError: naming every problem, one a line.
     """
+    value = read_value(text)
+    if isinstance(value, dict):
+        try:
+            return _absolute(DrillSpec.model_validate(value), base)
+        except ValidationError:
+            # The slow way knows the lines, and says it all again with them.
+            pass
     document = read_document(text)
     if not document.broken and not isinstance(document.value, dict):
         document.broken = True
@@ -256,7 +264,7 @@ def _unknown_kind(given: Any, what: str, kinds: Iterable[str]) -> str:
 def _meaning(path: tuple[str | int, ...], document: Document) -> str:
     """What a key is for, in the models' own words; "" for no key of a mapping."""
     model = _model_at(path[:-1], document)
-    field = model.model_fields.get(path[-1]) if model is not None and path else None
+    field = _field(model, path[-1]) if model is not None and path else None
     return (field.description or "").rstrip(".") if field is not None else ""
 
 
@@ -278,7 +286,7 @@ def _close(word: str, known: Iterable[str]) -> str:
 def _known_keys(path: tuple[str | int, ...], document: Document) -> list[str]:
     """The keys that a mapping at a place may have, read from the models."""
     model = _model_at(path, document)
-    return list(model.model_fields) if model is not None else []
+    return [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
 
 
 def _model_at(path: tuple[str | int, ...], document: Document) -> Any:
@@ -292,9 +300,14 @@ def _model_at(path: tuple[str | int, ...], document: Document) -> Any:
             return None
         if isinstance(part, int):
             continue
-        field = model.model_fields.get(part) if model is not None else None
+        field = _field(model, part) if model is not None else None
         model = _model_in(field.annotation, value) if field is not None else None
     return model
+
+
+def _field(model: Any, key: Any) -> Any:
+    """The field of a key; a key that is a word of Python's has an alias."""
+    return model.model_fields.get(key) or next((field for field in model.model_fields.values() if field.alias == key), None)
 
 
 def _model_in(annotation: Any, value: Any) -> Any:

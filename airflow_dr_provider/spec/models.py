@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from croniter import CroniterError, croniter
 from pydantic import (
     BeforeValidator,
     Field,
@@ -19,13 +18,25 @@ from pydantic import (
 )
 
 from airflow_dr_provider.custom_checks import custom_checks
+from airflow_dr_provider.domain.cadence import Cadence
 from airflow_dr_provider.domain.profiles import CHECK_NAMES
 from airflow_dr_provider.domain.routing import TAGS
-from airflow_dr_provider.spec.base import CONNECTION_ID, FilePath, Identifier, Name, QualifiedName, SegmentName, SpecPart, Text
+from airflow_dr_provider.spec.base import (
+    CONNECTION_ID,
+    FilePath,
+    Identifier,
+    Name,
+    PoolName,
+    QualifiedName,
+    SegmentName,
+    SpecPart,
+    Text,
+)
 from airflow_dr_provider.spec.durations import Duration
 from airflow_dr_provider.spec.gate import Query, Smoke, TierChecks, known_checks
 from airflow_dr_provider.spec.repository import RepositorySpec
 from airflow_dr_provider.spec.sandbox import SandboxSpec
+from airflow_dr_provider.spec.schedule import Schedule, cadence_of
 from airflow_dr_provider.spec.sizes import Size
 from airflow_dr_provider.spec.target import TargetSpec
 
@@ -172,6 +183,8 @@ class Tier(SpecPart):
     """Whether caches are warmed before the gate."""
     rpo: Duration | None = None
     """Its own recovery point objective, when it isn't the drill's."""
+    pool: PoolName | None = None
+    """The Airflow pool whose slots its tasks take; `airflow-dr setup` makes it."""
     exclude_checks: tuple[str, ...] = ()
     """Checks of the profile that are left out."""
 
@@ -202,8 +215,8 @@ class DrillSpec(SpecPart):
     """The drill's name."""
     description: str = ""
     """A sentence for people."""
-    schedule: str | None = None
-    """A cron expression; left out, the drill is only triggered by hand."""
+    schedule: Schedule | None = None
+    """A cron expression, or a mapping with cron, after_backup, blackout, jitter and timezone; left out, by hand only."""
     objectives: Objectives
     """What a recovery has to achieve."""
     source: Source
@@ -241,18 +254,10 @@ class DrillSpec(SpecPart):
             raise ValueError("the version of this format is the number 1")
         return value
 
-    @field_validator("schedule")
-    @classmethod
-    def _cron(cls, value: str | None) -> str | None:
-        if value is not None and not (value.startswith("@") or (len(value.split()) == 5 and croniter.is_valid(value))):
-            raise ValueError(f"{value!r} is no cron expression; write minute, hour, day, month, weekday, like 0 3 * * *")
-        if value is not None and value.startswith("@") and value not in _PRESETS:
-            raise ValueError(f"{value!r} is no schedule; known: {', '.join(_PRESETS)}")
-        if value is not None and not _fires(value):
-            raise ValueError(
-                f"{value!r} never comes, or comes at random; write minute, hour, day, month, weekday, like 0 3 * * *"
-            )
-        return value
+    @property
+    def cadence(self) -> Cadence | None:
+        """When it begins by itself; None for one that is triggered by hand."""
+        return cadence_of(self.schedule, self.drill)
 
     @model_validator(mode="after")
     def _unique(self) -> DrillSpec:
@@ -279,21 +284,6 @@ class DrillSpec(SpecPart):
                 if word not in known and not info.context:
                     raise ValueError(f"tier {tier.name}: checks.exclude: no check or tag {word}; known: {', '.join(known)}")
         return self
-
-
-_PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
-
-
-def _fires(cron: str) -> bool:
-    """Whether an expression has a next time, and always the same one (``R`` would draw lots in every process)."""
-    if any(field.upper().startswith("R") for field in cron.split()):
-        return False
-    try:
-        # Any fixed moment does; croniter itself looks ahead far enough for a 29th of February.
-        croniter(cron, datetime(2024, 1, 1, tzinfo=UTC)).get_next(datetime)
-    except CroniterError:
-        return False
-    return True
 
 
 def _twice(names: Iterable[str]) -> str | None:

@@ -140,10 +140,16 @@ def _mapping(node: MappingNode, path: Path, document: Document) -> dict[str, Any
 
 
 def _scalar(node: Node) -> Any:
-    tag = str(node.tag).rpartition(":")[2]
     text = str(node.value)
-    if getattr(node, "style", None) in ("'", '"', "|", ">"):
-        return text
+    return text if getattr(node, "style", None) in ("'", '"', "|", ">") else plain_value(str(node.tag), text)
+
+
+def plain_value(tag: str, text: str) -> Any:
+    """The value of a scalar that was written without quotes.
+
+    :param tag: the one that YAML 1.2 gives it.
+    """
+    tag = tag.rpartition(":")[2]
     if tag == "null":
         return None
     if tag == "bool":

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from airflow_dr_provider.domain.announcement import due_by_backups
+from airflow_dr_provider.domain.cadence import in_blackout, times_before
 from airflow_dr_provider.domain.catalog import Catalog
 from airflow_dr_provider.domain.continuity import Continuity, latest_timeline, whole_path
 from airflow_dr_provider.domain.dead_man import CLOCKS, PROOFS, KnownRun
@@ -17,7 +19,6 @@ from airflow_dr_provider.domain.watch_scan import CatalogScan, CatalogSeen
 from airflow_dr_provider.errors import DrillError, StateError
 from airflow_dr_provider.repositories.base import Repository
 from airflow_dr_provider.spec.models import DrillSpec
-from airflow_dr_provider.spec.schedule import times_before
 from airflow_dr_provider.stages.damage import with_known_damage
 from airflow_dr_provider.stages.open_run import acknowledgements, repository_of
 from airflow_dr_provider.stages.services import Services
@@ -31,25 +32,28 @@ SETTLING_SECONDS = 5.0
 """After this a hole is looked at again that may be WAL on its way."""
 
 
-async def scan(services: Services, spec: DrillSpec, *, settling_seconds: float = SETTLING_SECONDS) -> tuple[str, WatchReport]:
+async def scan(
+    services: Services, spec: DrillSpec, *, announcer: str | None = None, settling_seconds: float = SETTLING_SECONDS
+) -> tuple[str, WatchReport]:
     """Look at a drill's repository and runs, and keep what was seen.
 
+    :param announcer: the task run that will announce new backups; None for a scan that leaves them to another.
     :return: the scan's id in the store, and what it tells.
     :raises StateError: when the store can't be used. A repository that can't be read is a finding.
     """
     kept = Scans(services.store)
     before, forgotten = _memory(kept.latest(spec.drill))
-    report = await _look(services, spec, before)
+    report = await _look(services, spec, before, announcer)
     if report.unsettled:
         await sleep(settling_seconds)
-        report = await _look(services, spec, before)
+        report = await _look(services, spec, before, announcer)
     report = report.model_copy(update={"notes": (*forgotten, *report.notes)})
     identifier = f"{spec.drill}@{report.at.isoformat()}"
     kept.keep(_row(identifier, report))
     return identifier, report
 
 
-async def _look(services: Services, spec: DrillSpec, before: WatchMemory | None) -> WatchReport:
+async def _look(services: Services, spec: DrillSpec, before: WatchMemory | None, announcer: str | None) -> WatchReport:
     moment = services.clock()
     try:
         read: CatalogScan | Unread = await _read(services, spec, before.catalog if before is not None else None, moment)
@@ -57,20 +61,24 @@ async def _look(services: Services, spec: DrillSpec, before: WatchMemory | None)
         raise
     except DrillError as error:
         read = Unread(signature=error.code, detail=error.message)
-    objectives = spec.objectives
+    objectives, cadence = spec.objectives, spec.cadence
     due: tuple[datetime, ...] = ()
-    if spec.schedule is not None:
-        due = times_before(spec.schedule, moment - objectives.rto, PROOFS + 1)
+    if cadence is not None:
+        over = moment - objectives.rto
+        by_backups = due_by_backups(before.announced, over) if before is not None and cadence.after_backup else ()
+        due = tuple(sorted({*times_before(cadence, over, PROOFS + 1), *by_backups}, reverse=True)[: PROOFS + 1])
     spans = Scans(services.store).runs(spec.drill, since=due[-1] - CLOCKS if due else None)
     return watch(
         spec.drill,
         read,
         moment=moment,
         before=before,
-        schedule=spec.schedule,
+        schedule=cadence.text() if cadence is not None else None,
         due=due,
         patience_seconds=(objectives.mtd + spec.triage.response_timeout).total_seconds(),
         runs=tuple(KnownRun.model_validate(span.model_dump()) for span in spans),
+        announcer=announcer,
+        held=cadence is not None and in_blackout(cadence, moment) is not None,
     )
 
 

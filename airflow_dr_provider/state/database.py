@@ -155,15 +155,25 @@ def migrate(engine: Engine) -> None:
 
 def is_made(url: sa.URL) -> bool:
     """Whether a store of this package lies at an address. Nothing is made to find out."""
+    return made_revision(url) is not None
+
+
+def is_current(url: sa.URL) -> bool:
+    """Whether a store lies there, of this package's version. Nothing is made to find out."""
+    return made_revision(url) == HEAD
+
+
+def made_revision(url: sa.URL) -> str | None:
+    """The version of the store at an address; None where none is."""
     if url.get_backend_name() == "sqlite":
         path = Path(url.database or "")
         # Even an empty file would be written to by the first connection.
         if not url.database or url.database == ":memory:" or not path.exists() or path.stat().st_size == 0:
-            return False
+            return None
     engine = connect(url)
     try:
         with engine.connect() as connection:
-            return _revision(connection) is not None
+            return _revision(connection)
     finally:
         engine.dispose()
 

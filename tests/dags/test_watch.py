@@ -15,7 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_dr_provider.factory import build_watch_dag
 from airflow_dr_provider.factory.thin import THIN_DAG, THIN_WATCH
-from airflow_dr_provider.operators.catalog_watch import restorable_asset
+from airflow_dr_provider.operators.catalog_watch import backup_alias, restorable_asset
 from tests.dags.conftest import text
 
 pytestmark = pytest.mark.airflow
@@ -55,7 +55,7 @@ def test_its_shape(folder: Path) -> None:
     dag.validate()
     assert (dag.dag_id, dag.schedule, dag.max_active_runs, dag.catchup) == ("dr_watch", "*/15 * * * *", 1, False)
     scan, findings = dag.task_dict["orders.scan"], dag.task_dict["orders.findings"]
-    assert scan.outlets == [restorable_asset("orders")]
+    assert scan.outlets == [restorable_asset("orders"), backup_alias("orders")]
     assert (findings.outlets, findings.upstream_task_ids) == ([], {"orders.scan"})
     assert findings.trigger_rule == TriggerRule.NONE_FAILED, "nothing to publish is when it is needed most"
     assert findings.scan == "{{ ti.xcom_pull(task_ids='orders.scan', key='scan') }}"
@@ -117,4 +117,4 @@ def test_it_survives_serialisation(folder: Path) -> None:
     dag = build_watch_dag(folder)
     again = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
     assert set(again.task_ids) == set(dag.task_ids)
-    assert [asset.name for asset in again.task_dict["orders.scan"].outlets] == ["dr://orders/restorable"]
+    assert [asset.name for asset in again.task_dict["orders.scan"].outlets] == ["dr://orders/restorable", "dr://orders/backup"]

@@ -49,6 +49,12 @@ def look(services: Services, bench: Bench, *, after: timedelta = timedelta()) ->
     return asyncio.run(scan(later, load_spec(bench.spec), settling_seconds=0))[1]
 
 
+def announced(services: Services, bench: Bench, *, by: str | None, after: timedelta = timedelta()) -> WatchReport:
+    """A scan by a task run that announces new backups; by nobody that does."""
+    later = replace(services, clock=lambda: bench.disaster + after)
+    return asyncio.run(scan(later, load_spec(bench.spec), announcer=by, settling_seconds=0))[1]
+
+
 def codes(report: WatchReport) -> list[str]:
     return [finding.signature for finding in report.findings]
 
@@ -254,6 +260,51 @@ def test_a_drill_that_should_have_run(bench: Bench, services: Services) -> None:
     assert "DRILL_STUCK" in codes(look(services, bench, after=HOUR * 14))
     services.store.close_run(run.id, outcome="RECOVERED", exit_code=0, record={}, now=bench.disaster + HOUR)
     assert codes(look(services, bench, after=HOUR * 1.25)) == []
+
+
+def test_a_drill_that_should_have_followed_a_backup(bench: Bench, services: Services) -> None:
+    change(bench, "drill: orders\n", "drill: orders\nschedule: {after_backup: true}\n")
+    change(bench, "rpo: 1h", "rpo: 30d")
+    held = bench.folder / "held"
+    (bench.backups / "third").rename(held)
+    assert announced(services, bench, by="one").new_backups == ()
+    held.rename(bench.backups / "third")
+    assert announced(services, bench, by=None, after=HOUR / 4).new_backups == (), "somebody looked on a terminal"
+    report = announced(services, bench, by="two", after=HOUR / 2)
+    assert [backup.id for backup in report.new_backups] == ["third"]
+    assert codes(announced(services, bench, by="three", after=HOUR * 0.9)) == [], "within the RTO"
+    assert codes(announced(services, bench, by="four", after=HOUR * 1.1)) == ["DRILL_MISSED"]
+    run = services.store.open_run(
+        run_id="orders-1",
+        drill="orders",
+        spec_digest="d",
+        spec={},
+        owner=Owner(kind="airflow", name="orders/asset"),
+        trigger="airflow:asset_triggered",
+        as_of=None,
+        now=bench.disaster + HOUR * 1.2,
+    )
+    services.store.close_run(run.id, outcome="RECOVERED", exit_code=0, record={}, now=bench.disaster + HOUR * 1.3)
+    assert codes(announced(services, bench, by="five", after=HOUR * 1.5)) == []
+
+
+def test_blackouts_are_nobodys_debt_and_new_backups_wait(bench: Bench, services: Services) -> None:
+    end = bench.disaster + HOUR * 3
+    schedule = (
+        f'{{cron: "*/10 * * * *", after_backup: true, blackout: [{{from: "2020-01-01", to: "{end:%Y-%m-%dT%H:%M}+00:00"}}]}}'
+    )
+    change(bench, "drill: orders\n", f"drill: orders\nschedule: {schedule}\n")
+    change(bench, "rpo: 1h", "rpo: 30d")
+    held = bench.folder / "held"
+    (bench.backups / "third").rename(held)
+    announced(services, bench, by="one")
+    held.rename(bench.backups / "third")
+    report = announced(services, bench, by="two", after=HOUR * 2)
+    assert (codes(report), report.new_backups) == ([], ())
+    report = announced(services, bench, by="three", after=HOUR * 3.1)
+    assert [backup.id for backup in report.new_backups] == ["third"]
+    assert codes(report) == [], "the first time after the blackout is not over for long"
+    assert codes(announced(services, bench, by="four", after=HOUR * 4)) == ["DRILL_MISSED"]
 
 
 def test_a_drill_without_a_schedule_is_never_late(bench: Bench, services: Services) -> None:

@@ -36,7 +36,7 @@ class Watch:
         states = {task.task_id: str(getattr(task.state, "value", task.state)) for task in run.get_task_instances()}
         return {"run": str(getattr(run.state, "value", run.state)), **states}
 
-    def events(self, drill: str = "watched") -> list[dict[str, Any]]:
+    def events(self, drill: str = "watched", asset: str = "restorable") -> list[dict[str, Any]]:
         """The asset's events that Airflow has recorded, oldest first."""
         from airflow.models.asset import AssetEvent, AssetModel
         from airflow.utils.session import create_session
@@ -44,7 +44,7 @@ class Watch:
 
         with create_session() as session:
             events = select(AssetEvent).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-            found = session.scalars(events.where(AssetModel.name == f"dr://{drill}/restorable").order_by(AssetEvent.id))
+            found = session.scalars(events.where(AssetModel.name == f"dr://{drill}/{asset}").order_by(AssetEvent.id))
             return [{**event.extra, "task": event.source_task_id} for event in found]
 
 
@@ -102,3 +102,19 @@ def test_a_scan_is_published_and_a_finding_is_red(watching: Watch, place: Path, 
     said = "".join(capsys.readouterr())
     assert f"critical WAL_HOLE (new) archive: {segment.name}" in said
     assert "DrillFindingsError" in said
+
+
+def test_each_new_backup_is_an_event(watching: Watch, place: Path) -> None:
+    held = {name: place / f"held-{name}" for name in ("first", "second")}
+    for name, folder in held.items():
+        (watching.folder / "backups" / name).rename(folder)
+    held["first"].rename(watching.folder / "backups" / "first")
+    assert watching.run()["watched.scan"] == "success"
+    assert watching.events(asset="backup") == [], "what is there at first is no news"
+    held["second"].rename(watching.folder / "backups" / "second")
+    assert watching.run()["watched.scan"] == "success"
+    (event,) = watching.events(asset="backup")
+    assert (event["backup"], event["type"], event["task"]) == ("second", "full", "watched.scan")
+    assert set(event) == {"backup", "type", "stop_lsn", "stop_time", "scan", "task"}
+    watching.run()
+    assert len(watching.events(asset="backup")) == 1

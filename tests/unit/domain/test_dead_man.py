@@ -53,6 +53,12 @@ def test_clocks_may_differ_a_little(late: timedelta, found: list[str]) -> None:
     assert owed(ran(0, late=late)) == found
 
 
+def test_a_run_that_a_blackout_held_back_was_not_missed_and_proves_nothing() -> None:
+    assert owed(ran(0, "SKIPPED"), *(ran(back) for back in range(1, PROOFS))) == []
+    assert owed(*(ran(back, "SKIPPED") for back in range(PROOFS))) == []
+    assert owed(ran(0, "SKIPPED"), *(ran(back, "MANUAL_TRIAGE") for back in range(1, PROOFS))) == ["DRILL_UNPROVED"]
+
+
 def test_a_drill_of_the_drill_is_none_that_was_due() -> None:
     """It pays no debt, it proves nothing; and one that never ends is in the way of the others like any."""
     drilled = ran(0).model_copy(update={"injected": ("heap_bytes@primary",)})
