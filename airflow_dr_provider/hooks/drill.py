@@ -16,12 +16,14 @@ from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.hooks.connections import airflow_connection, database_url
 from airflow_dr_provider.hooks.exceptions import DrillFailedError, StageFailedError
+from airflow_dr_provider.hooks.forms import behaviour, widgets
+from airflow_dr_provider.provider_configuration import SECTION
 from airflow_dr_provider.stages.drill import Drill
 from airflow_dr_provider.stages.services import Progress, Services
+from airflow_dr_provider.state.database import could_be_made
 from airflow_dr_provider.state.location import default_state_url
 from airflow_dr_provider.state.store import Store
 
-SECTION = "dr"
 STATE = "AIRFLOW_DR_STATE"
 WORKDIR = "AIRFLOW_DR_WORKDIR"
 
@@ -40,12 +42,22 @@ class DrillHook(BaseHook):
     conn_name_attr = "state_conn_id"
     default_conn_name = "airflow_dr_state"
     conn_type = "airflow_dr"
-    hook_name = "Disaster recovery drills"
+    hook_name = "Disaster recovery drills: state store"
 
     def __init__(self, *, state_conn_id: str | None = None, workdir: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.state_conn_id = state_conn_id
         self.workdir = workdir
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The form's fields, for Airflow 3.1."""
+        return widgets(cls.conn_type)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """The form's standard fields, for Airflow 3.1."""
+        return behaviour(cls.conn_type)
 
     def state_url(self) -> str:
         """The store's URL. It may hold a password: never log it."""
@@ -77,6 +89,22 @@ class DrillHook(BaseHook):
     def get_conn(self) -> Store:
         """The state store; the caller closes it."""
         return Store.open(self.state_url())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Look at the store; nothing is made where there is none yet."""
+        try:
+            url = self.state_url()
+            store = Store.existing(url)
+            if store is None:
+                return True, f"There is no state store in {could_be_made(url)} yet; the first run makes it."
+            try:
+                newest = store.runs(limit=1)
+                last = f"the latest run is {newest[0].id}, {newest[0].outcome or 'not ended'}" if newest else "no run yet"
+                return True, f"The state store {store.url_without_password} can be used; {last}."
+            finally:
+                store.close()
+        except DrillError as error:
+            return False, error.message
 
     @contextmanager
     def drill(self, run_id: str) -> Iterator[Drill]:

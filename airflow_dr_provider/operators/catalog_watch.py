@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_dr_provider.domain.signatures import signature
 from airflow_dr_provider.hooks.drill import judged

@@ -89,6 +89,20 @@ def _prepare(path: Path) -> None:
         ) from error
 
 
+def could_be_made(text: str) -> str:
+    """Where a store would be made, for a message. Nothing is made to find out.
+
+    :raises StateError: when it couldn't be: a SQLite file in a folder that this account may not write to.
+    """
+    url = database_url(text)
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        path = Path(url.database)
+        above = path if path.exists() else next(folder for folder in path.absolute().parents if folder.exists())
+        if not os.access(above, os.W_OK) or path.is_dir() or (above != path and not above.is_dir()):
+            raise StateError(f"The state store {shown(url)} can't be made: this account may not write to {above}.")
+    return shown(url)
+
+
 @contextmanager
 def plainly(url: sa.URL) -> Iterator[None]:
     """Turn the database's errors into one sentence.
