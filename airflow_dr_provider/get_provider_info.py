@@ -42,6 +42,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": list(CONNECTION_TYPES),
         "config": CONFIG,
+        "cli": [f"{_PACKAGE}.cli.airflow.get_dr_commands"],
         **rooms,
         **{key: names for key, names in classes.items() if names},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, mask_secret
 from airflow.sdk import BaseHook
@@ -28,8 +28,7 @@ def airflow_connection(conn_id: str) -> Connection:
             code="CONNECTION_UNKNOWN",
         ) from None
     if found.password:
-        mask_secret(found.password)
-        mask_secret(quote(found.password, safe=""))  # as it stands in a URL
+        _mask(found.password)
     return Connection(
         conn_id=conn_id,
         conn_type=found.conn_type or "",
@@ -74,3 +73,19 @@ def database_url(conn_id: str) -> str:
         options, host, port = {"host": host, **({"port": str(found.port)} if found.port else {}), **options}, "", ""
     place = f"{account}{host}{port}/{quote(found.database or '', safe='')}"
     return f"postgresql://{place}" + (f"?{urlencode(options)}" if options else "")
+
+
+def masked(url: str) -> str:
+    """The same URL; its password is masked in logs from then on."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return url  # no URL; whoever opens it says so
+    if password:
+        _mask(unquote(password))
+    return url
+
+
+def _mask(password: str) -> None:
+    mask_secret(password)
+    mask_secret(quote(password, safe=""))  # as it stands in a URL

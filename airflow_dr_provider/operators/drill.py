@@ -114,8 +114,9 @@ class DrillReportOperator(DrillOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Close; outcome and exit code go to XCom."""
-        with self.hook().drill(self.drill_run_id) as drill:
-            record = self.run(drill.close())
+        hook = self.hook()
+        with hook.drill(self.drill_run_id) as drill:
+            record = hook.close(drill, self.run)
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
         return {"outcome": record["outcome"], "exit_code": record["exit_code"]}
 
@@ -133,8 +134,9 @@ class DrillVerdictOperator(DrillOperator):
 
         :raises DrillFailedError: with the outcome.
         """
-        with self.hook().drill(self.drill_run_id) as drill:
-            record = self.run(drill.close())
+        hook = self.hook()
+        with hook.drill(self.drill_run_id) as drill:
+            record = hook.close(drill, self.run)
         injected = [f"{entry['fault']}: {entry['detail']}" for entry in record["injected"] if not entry.get("as_expected")]
         if record["outcome"] not in RECOVERED or record["leftovers"] or injected:
             why = record.get("error", {}).get("message") or "; ".join(

@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import airflow_dr_provider
-from airflow_dr_provider import __version__
 from airflow_dr_provider.provider_configuration import CONFIG, SECTION
 
 pytestmark = pytest.mark.airflow
@@ -50,7 +50,7 @@ def test_the_reader_of_sources_finds_what_it_should(tmp_path: Path) -> None:
 def test_every_option_is_described(name: str) -> None:
     option = OPTIONS[name]
     assert option["description"].endswith(".")
-    assert tuple(map(int, option["version_added"].split("."))) <= tuple(map(int, __version__.split(".")))
+    assert tuple(map(int, option["version_added"].split("."))) <= tuple(map(int, version("airflow-dr-provider").split(".")))
 
 
 def airflow(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
