@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, mask_secret
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
 
 from airflow_dr_provider.connections import Connection
 from airflow_dr_provider.errors import ConfigurationError

@@ -120,6 +120,13 @@ class DrillReportOperator(DrillOperator):
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
         return {"outcome": record["outcome"], "exit_code": record["exit_code"]}
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the run proved, for the OpenLineage provider."""
+        from airflow_dr_provider.hooks._openlineage import run_lineage
+
+        with self.hook().drill(self.drill_run_id) as drill:
+            return run_lineage(drill, drill.run.record) if drill.run.record else None
+
 
 class DrillVerdictOperator(DrillOperator):
     """Decide the DAG run's state: it succeeds when a recovery was proved and nothing is left.

@@ -186,7 +186,8 @@ _WATCHING: list[list[str]] = []
 def _audit(event: str, arguments: tuple[object, ...]) -> None:
     if not _WATCHING:
         return
-    if event == "open" and isinstance(arguments[0], str) and not arguments[0].endswith((".py", ".pyc")):
+    if event == "open" and isinstance(arguments[0], str) and not arguments[0].endswith((".py", ".pyc", ".mo")):
+        # Messages in other languages (.mo) are looked for once a process, by whoever is first.
         _WATCHING[-1].append(arguments[0])
     elif event.startswith(("socket.", "subprocess.", "sqlite3.", "os.system", "os.exec", "os.posix_spawn", "os.fork")):
         _WATCHING[-1].append(event)
