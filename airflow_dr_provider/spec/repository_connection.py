@@ -31,11 +31,11 @@ def repository_of_connection(connection: Connection) -> PlacedRepositorySpec:
         )
     given = {key: value for key, value in connection.extra.items() if value not in (None, "")}
     kind = given.get("kind")
-    if kind not in REPOSITORY_KINDS:
+    if not isinstance(kind, str) or kind not in REPOSITORY_KINDS:
         raise _error(
             f"The connection {name} names no kind of repository. Set kind in its extra to one of: {', '.join(REPOSITORY_KINDS)}."
         )
-    fields = REPOSITORY_KINDS[str(kind)].model_fields
+    fields = REPOSITORY_KINDS[kind].model_fields
     chosen = {key: _number(value) if key == "repo" else value for key, value in given.items() if key in fields}
     try:
         placed = _PLACED.validate_python(chosen)
