@@ -118,3 +118,21 @@ def test_the_command_takes_each_drills_latest(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--output", "/nowhere/x"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "can't be written" in done.stderr
+
+
+def test_every_number_is_in_the_manual() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "airflow.md").read_text()
+    result = StageResult(
+        stage=StageName.SELECT, verdict=Verdict.FAILED, signature="X", checks=(CheckResult(name="x", verdict=Verdict.PASSED),)
+    )
+    achieved = {"rto_seconds": 1.0, "rpo_seconds": 1.0}
+    made = (
+        *run_metrics({**RECORD, "achieved": achieved}),
+        *run_metrics({**RECORD, "injected": [{"as_expected": True}]}),
+        *stage_metrics("orders", "cold", result),
+        *watch_metrics("orders", findings=0, age_seconds=1.0),
+    )
+    for metric in made:
+        assert f"`dr.{metric.group}.{metric.leaf}`" in page
+        row = next(line for line in page.splitlines() if f"`dr.{metric.group}.{metric.leaf}`" in line)
+        assert all(f"`{tag}`" in row for tag in metric.tags)
