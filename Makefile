@@ -1,7 +1,7 @@
 # One door to everything. `make` alone lists the doors.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help drill airflow test test-system faults healthy lint bench lock set-up clean clean-all FORCE
+.PHONY: help drill airflow test test-system faults healthy lint bench compat lock set-up clean clean-all FORCE
 
 # The interpreter that .venv is made with: empty means the first suitable one (scripts/set-up).
 PYTHON ?=
@@ -34,6 +34,10 @@ test-system: $(ready) ## Of these only the ones on a whole Airflow: the failure 
 	@scripts/system-packages
 	$(python) -m pytest -n 0 --durations 15 tests/system $(ARGS)
 
+compat: $(ready) ## The tests with the oldest supported Airflow, and with every other supported Python of this machine
+	@scripts/system-packages
+	WORKERS=$(WORKERS) scripts/compat
+
 faults: $(ready) ## Produce every fault of the fault matrix, and print what the drill and other tools make of it
 	@$(python) -m tests.scenarios.faults
 
@@ -57,10 +61,10 @@ set-up: $(ready) ## Only install: .venv, from the lock files
 
 clean: ## Remove caches, build output and what the demo left
 	rm -rf .drill build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . \( -path ./.venv -o -path ./.compat \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-clean-all: clean ## The same, and .venv
-	rm -rf .venv
+clean-all: clean ## The same, and the environments
+	rm -rf .venv .compat
 
 # Set up again when what is wanted changed, or when .venv was copied along from another place.
 ifneq ($(file <$(ready)),$(CURDIR))

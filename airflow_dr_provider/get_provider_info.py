@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_dr_provider import __version__
+from airflow_dr_provider.provider_configuration import CONFIG, CONNECTION_TYPES
 
 INTEGRATION = "PostgreSQL disaster recovery drills"
 _PACKAGE = "airflow_dr_provider"
@@ -41,6 +42,9 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": INTEGRATION, "external-doc-url": "https://www.postgresql.org/docs/", "tags": ["software"]}
         ],
+        "connection-types": list(CONNECTION_TYPES),
+        "config": CONFIG,
+        "cli": [f"{_PACKAGE}.cli.airflow.get_dr_commands"],
         **rooms,
         **{key: names for key, names in classes.items() if names},
     }

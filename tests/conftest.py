@@ -4,6 +4,7 @@ The controller makes one folder; every temporary file of the session, in every w
 how the end of the session can tell what a test left running from what somebody else runs on this machine.
 
 ``AIRFLOW_DR_REQUIRE_POSTGRES=1``: a skipped test that needs PostgreSQL is a failure (``.ci/run`` sets it).
+``AIRFLOW_DR_LOCK``: the lock file that is installed, when it isn't requirements.lock (``scripts/compat`` sets it).
 ``AIRFLOW_DR_KEEP=1``: the folder stays, for a look at what a failed test made.
 """
 
@@ -28,6 +29,7 @@ if "airflow" in sys.modules:
 
 _PLACE = "DRILL_TEST_PLACE"
 _REQUIRE = os.environ.pop("AIRFLOW_DR_REQUIRE_POSTGRES", "") == "1"
+_LOCK = os.environ.pop("AIRFLOW_DR_LOCK", "")
 _KEEP = os.environ.pop("AIRFLOW_DR_KEEP", "") == "1"
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
@@ -58,6 +60,8 @@ def _clean_environment() -> None:
     os.environ[_PLACE] = str(PLACE)
     if _REQUIRE:
         os.environ["AIRFLOW_DR_REQUIRE_POSTGRES"] = "1"
+    if _LOCK:
+        os.environ["AIRFLOW_DR_LOCK"] = _LOCK
     os.environ["TMPDIR"] = str(PLACE)
     tempfile.tempdir = str(PLACE)
     home = PLACE / f"airflow-{_WORKER}"

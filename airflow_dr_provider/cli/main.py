@@ -7,29 +7,15 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from airflow_dr_provider.cli.registry import COMMANDS
+
 _DEBUG = "AIRFLOW_DR_DEBUG"
-COMMANDS = {
-    "setup": ("airflow_dr_provider.cli.setup:setup", "Make what drills need of an Airflow, or look whether it is there."),
-    "run": ("airflow_dr_provider.cli.run:run", "Walk a drill's chain without Airflow."),
-    "verify": ("airflow_dr_provider.cli.verify:verify", "Read what is due of a repository, and say what is wrong."),
-    "quarantine": ("airflow_dr_provider.cli.quarantine:quarantine", "List backups in quarantine, and take them out."),
-    "plan": ("airflow_dr_provider.cli.plan:plan", "Show what a run would choose, and why."),
-    "lint": ("airflow_dr_provider.cli.lint:lint", "Say what is wrong with specs."),
-    "schema": ("airflow_dr_provider.cli.schema:schema", "Print the JSON Schema of a spec."),
-    "reference": ("airflow_dr_provider.cli.reference:reference", "Capture what production looks like."),
-    "runs": ("airflow_dr_provider.cli.show:runs", "List the latest runs."),
-    "show": ("airflow_dr_provider.cli.show:show", "Show a run's record."),
-    "watch": ("airflow_dr_provider.cli.watch:watch", "Say what is wrong with backups before anybody needs them."),
-    "inject": ("airflow_dr_provider.cli.inject:inject", "List the faults that a run can inject into its own copy."),
-    "manifest": ("airflow_dr_provider.cli.manifest:manifest", "Print where a run's restored server is."),
-    "signatures": ("airflow_dr_provider.cli.signatures:signatures", "List the failures seen, and since when."),
-    "reap": ("airflow_dr_provider.cli.reap:reap", "Remove what outlived its lease or its run."),
-}
 
 
 class LazyGroup(click.Group):
@@ -69,12 +55,16 @@ def cli(debug: bool) -> None:
         os.environ[_DEBUG] = "1"
 
 
-def main() -> None:
-    """The console script: errors are one sentence and an exit code, never a traceback."""
+def main(arguments: Sequence[str] | None = None, *, name: str = "airflow-dr") -> None:
+    """The console script: errors are one sentence and an exit code, never a traceback.
+
+    :param arguments: those of the process when left out.
+    :param name: what help calls the program.
+    """
     # What is imported stays; looking for garbage in it while it grows takes a tenth of the start.
     gc.set_threshold(50_000, 20, 20)
     try:
-        code = cli.main(prog_name="airflow-dr", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name=name, standalone_mode=False)
         # A reader that is gone is noticed when the buffer is written, which is to happen here and not at the very end.
         sys.stdout.flush()
     except click.ClickException as error:

@@ -49,6 +49,7 @@ def plan(spec: Path, as_of: str | None, as_json: bool, records: bool, everything
 
 
 def _plan(path: Path, *, as_of: str | None, records: bool, state: str | None) -> Plan:
+    from airflow_dr_provider.cli.services import named_connections
     from airflow_dr_provider.spec.loader import load_spec
     from airflow_dr_provider.stages.plan import make_plan
     from airflow_dr_provider.stages.services import utc_now
@@ -59,7 +60,8 @@ def _plan(path: Path, *, as_of: str | None, records: bool, state: str | None) ->
     moment = parse_moment(as_of) if as_of else None
     store = Store.existing(state or default_state_url())
     try:
-        return asyncio.run(make_plan(spec, store=store, as_of=moment, now=utc_now(), records=records))
+        plan = make_plan(spec, store=store, as_of=moment, now=utc_now(), records=records, connections=named_connections())
+        return asyncio.run(plan)
     finally:
         if store is not None:
             store.close()

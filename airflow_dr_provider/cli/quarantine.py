@@ -60,8 +60,9 @@ def lift(spec: Path, backup: tuple[str, ...], state: str | None) -> None:
 
 def _identity(path: Path) -> str:
     """The identity of a spec's repository."""
-    from airflow_dr_provider.repositories.base import repository
+    from airflow_dr_provider.cli.services import named_connections
     from airflow_dr_provider.spec.loader import load_spec
+    from airflow_dr_provider.spec.repository_connection import placed
+    from airflow_dr_provider.stages.open_run import repository_of
 
-    settings = load_spec(path).source.repository
-    return asyncio.run(repository(settings.kind, settings, base=Path("/")).catalog()).identity
+    return asyncio.run(repository_of(placed(load_spec(path), named_connections())).catalog()).identity

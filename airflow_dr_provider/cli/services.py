@@ -6,13 +6,26 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
+from airflow_dr_provider.connections import ConnectionPort, from_environment
 from airflow_dr_provider.stages.services import Progress, Services
 from airflow_dr_provider.state.location import default_state_url
 from airflow_dr_provider.state.store import Store
 
 WORKDIR = "AIRFLOW_DR_WORKDIR"
+_connections: ContextVar[ConnectionPort] = ContextVar("connections", default=from_environment)
+
+
+def named_connections() -> ConnectionPort:
+    """Where this command's connections come from: the environment, unless Airflow's command line said otherwise."""
+    return _connections.get()
+
+
+def use_connections(port: ConnectionPort) -> None:
+    """Take connections from somewhere else, for the rest of this process."""
+    _connections.set(port)
 
 
 def default_workdir() -> Path:
@@ -33,6 +46,7 @@ def opened_services(
     store = Store.open(state or default_state_url())
     try:
         place = (workdir or default_workdir()).absolute()
-        yield Services(store=store, workdir=place, progress=progress or (lambda event: None))
+        told = progress or (lambda event: None)
+        yield Services(store=store, workdir=place, connections=named_connections(), progress=told)
     finally:
         store.close()

@@ -58,17 +58,17 @@ def verify(spec: Path, backups: tuple[str, ...], everything: bool, as_json: bool
 
 def _verify(path: Path, *, backups: tuple[str, ...], everything: bool, state: str | None) -> VerificationReport:
     from airflow_dr_provider.cli.services import opened_services
-    from airflow_dr_provider.repositories.base import repository
     from airflow_dr_provider.spec.loader import load_spec
+    from airflow_dr_provider.spec.repository_connection import placed
     from airflow_dr_provider.stages.interruption import interruptible
+    from airflow_dr_provider.stages.open_run import repository_of
     from airflow_dr_provider.stages.verify_repository import verify_repository
 
     spec = load_spec(path)
-    settings = spec.source.repository
     with opened_services(state, None) as services:
         walk = verify_repository(
             services,
-            repository(settings.kind, settings, base=Path("/")),
+            repository_of(placed(spec, services.connections)),
             spec.verification,
             backups=backups,
             everything=everything,

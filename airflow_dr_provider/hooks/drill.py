@@ -14,14 +14,19 @@ from airflow.sdk import BaseHook
 from airflow_dr_provider.domain.signatures import Recoverability
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
 from airflow_dr_provider.errors import DrillError
-from airflow_dr_provider.hooks.connections import airflow_connection, database_url
+from airflow_dr_provider.evidence.metrics import run_metrics, stage_metrics
+from airflow_dr_provider.hooks.connections import airflow_connection, database_url, masked
 from airflow_dr_provider.hooks.exceptions import DrillFailedError, StageFailedError
+from airflow_dr_provider.hooks.forms import behaviour, widgets
+from airflow_dr_provider.hooks.narration import Narration
+from airflow_dr_provider.hooks.stats import emit
+from airflow_dr_provider.provider_configuration import SECTION
 from airflow_dr_provider.stages.drill import Drill
 from airflow_dr_provider.stages.services import Progress, Services
+from airflow_dr_provider.state.database import could_be_made
 from airflow_dr_provider.state.location import default_state_url
 from airflow_dr_provider.state.store import Store
 
-SECTION = "dr"
 STATE = "AIRFLOW_DR_STATE"
 WORKDIR = "AIRFLOW_DR_WORKDIR"
 
@@ -40,12 +45,24 @@ class DrillHook(BaseHook):
     conn_name_attr = "state_conn_id"
     default_conn_name = "airflow_dr_state"
     conn_type = "airflow_dr"
-    hook_name = "Disaster recovery drills"
+    hook_name = "Disaster recovery drills: state store"
 
     def __init__(self, *, state_conn_id: str | None = None, workdir: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.state_conn_id = state_conn_id
         self.workdir = workdir
+        self._narration = Narration(log=self.log)
+        self._drill = ""
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The form's fields, for Airflow 3.1."""
+        return widgets(cls.conn_type)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """The form's standard fields, for Airflow 3.1."""
+        return behaviour(cls.conn_type)
 
     def state_url(self) -> str:
         """The store's URL. It may hold a password: never log it."""
@@ -53,7 +70,7 @@ class DrillHook(BaseHook):
             return database_url(self.state_conn_id)
         told = os.environ.get(STATE) or conf.get(SECTION, "state", fallback=None)
         if told:
-            return str(told)
+            return masked(str(told))
         named = conf.get(SECTION, "state_conn_id", fallback=None)
         return database_url(str(named)) if named else default_state_url()
 
@@ -70,13 +87,30 @@ class DrillHook(BaseHook):
         """
         store = Store.open(self.state_url())
         try:
-            yield Services(store=store, workdir=self.work_folder(), connections=airflow_connection, progress=self._say)
+            yield Services(store=store, workdir=self.work_folder(), connections=airflow_connection, progress=self._told)
         finally:
+            self._narration.close()
             store.close()
 
     def get_conn(self) -> Store:
         """The state store; the caller closes it."""
         return Store.open(self.state_url())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Look at the store; nothing is made where there is none yet."""
+        try:
+            url = self.state_url()
+            store = Store.existing(url)
+            if store is None:
+                return True, f"There is no state store in {could_be_made(url)} yet; the first run makes it."
+            try:
+                newest = store.runs(limit=1)
+                last = f"the latest run is {newest[0].id}, {newest[0].outcome or 'not ended'}" if newest else "no run yet"
+                return True, f"The state store {store.url_without_password} can be used; {last}."
+            finally:
+                store.close()
+        except DrillError as error:
+            return False, error.message
 
     @contextmanager
     def drill(self, run_id: str) -> Iterator[Drill]:
@@ -85,7 +119,9 @@ class DrillHook(BaseHook):
         :param run_id: its id in the store, as ``StartDrillOperator`` returned it.
         """
         with judged(), self.services() as services:
-            yield Drill.resume(services, run_id)
+            drill = Drill.resume(services, run_id)
+            self._drill = drill.run.drill
+            yield drill
 
     def perform(self, run_id: str, rung: int, stage: StageName, run: Callable[[Any], StageResult]) -> dict[str, str]:
         """Perform one stage.
@@ -102,15 +138,22 @@ class DrillHook(BaseHook):
                 raise StageFailedError(f"{where} {stage.value} {result.verdict.value}: {result.signature}. {result.detail}")
             return {"attempt": drill.attempt(rung).attempt.id, "verdict": result.verdict.value}
 
-    def _say(self, event: Progress) -> None:
-        if event.result is not None:
-            result, code = event.result, f" {event.result.signature}" if event.result.signature else ""
-            line = f"{event.place} {result.stage.value}: {result.verdict.value}{code} in {result.elapsed_seconds:.1f} s"
-            self.log.info("%s%s", line, f": {result.detail}" if result.detail else "")
-            for check in result.checks:
-                self.log.info("  %s: %s%s", check.name, check.verdict.value, f": {check.detail}" if check.detail else "")
-        elif event.message:
-            self.log.info("%s", event.message)
+    def close(self, drill: Drill, run: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Close a run, and tell its numbers to Airflow's statistics: once, by whoever closes it.
+
+        :param run: runs the coroutine to its end.
+        :return: the record.
+        """
+        kept = drill.services.store.run(drill.run.id)
+        record = run(drill.close())
+        if kept is None or kept.closed_at is None:
+            emit(run_metrics(record))
+        return record
+
+    def _told(self, event: Progress) -> None:
+        if event.result is not None and self._drill:
+            emit(stage_metrics(self._drill, event.place, event.result))
+        self._narration.say(event)
 
 
 def default_workdir() -> Path:

@@ -45,6 +45,23 @@ class DrillMixin:
             running.interrupt()
 
 
+class StageMixin(DrillMixin):
+    """A task that performs one stage of one attempt.
+
+    :param rung: the attempt's place in the chain, from 0.
+    """
+
+    stage: StageName
+    rung: int
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the stage read and made, for the OpenLineage provider; the same when it failed."""
+        from airflow_dr_provider.hooks._openlineage import stage_lineage
+
+        with self.hook().drill(self.drill_run_id) as drill:
+            return stage_lineage(drill, self.rung, self.stage)
+
+
 class DrillOperator(DrillMixin, BaseOperator):
     """Base of the operators of a drill. See :class:`DrillMixin` for the parameters."""
 
@@ -64,7 +81,7 @@ class DrillOperator(DrillMixin, BaseOperator):
         self.workdir = workdir
 
 
-class StageOperator(DrillOperator):
+class StageOperator(StageMixin, DrillOperator):
     """One stage of one attempt.
 
     Idempotent: a stage that was finished before returns what it returned, whichever worker it ran on. A stage that doesn't
@@ -72,8 +89,6 @@ class StageOperator(DrillOperator):
 
     :param rung: the attempt's place in the chain, from 0.
     """
-
-    stage: StageName
 
     def __init__(self, *, rung: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

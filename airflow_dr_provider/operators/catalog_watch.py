@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_dr_provider.domain.signatures import signature
+from airflow_dr_provider.domain.watch import WatchReport
+from airflow_dr_provider.evidence.metrics import Metric, watch_metrics
 from airflow_dr_provider.hooks.drill import judged
 from airflow_dr_provider.hooks.exceptions import DrillFindingsError
+from airflow_dr_provider.hooks.stats import emit
 from airflow_dr_provider.operators.base import DrillOperator
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.watch import kept_scan, scan
@@ -60,6 +63,7 @@ class CatalogWatchOperator(DrillOperator):
         with judged(), self.hook().services() as services:
             identifier, report = self.run(scan(services, self.spec, announcer=self.drill_run_id))
         context["ti"].xcom_push(key=SCAN, value=identifier)
+        emit(_numbers(report))
         for note in report.notes:
             self.log.info("note: %s", note)
         point = report.restorable
@@ -82,6 +86,12 @@ class CatalogWatchOperator(DrillOperator):
         context["outlet_events"][restorable_asset(self.spec.drill)].extra = extra
         self.log.info("restorable to %s, %s on timeline %s, by %s", point.time, point.lsn, point.timeline, point.backup)
         return extra
+
+
+def _numbers(report: WatchReport) -> tuple[Metric, ...]:
+    point = report.restorable
+    age = (report.at - point.time).total_seconds() if point is not None and point.time is not None else None
+    return watch_metrics(report.drill, findings=len(report.findings), age_seconds=age)
 
 
 class CatalogFindingsOperator(DrillOperator):

@@ -153,10 +153,18 @@ class DrillReportOperator(DrillOperator):
         :raises AirflowSkipException: when the run was not begun.
         """
         _skip_when_not_begun(self, context)
-        with self.hook().drill(self.drill_run_id) as drill:
-            record = self.run(drill.close())
+        hook = self.hook()
+        with hook.drill(self.drill_run_id) as drill:
+            record = hook.close(drill, self.run)
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
         return {"outcome": record["outcome"], "exit_code": record["exit_code"]}
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the run proved, for the OpenLineage provider."""
+        from airflow_dr_provider.hooks._openlineage import run_lineage
+
+        with self.hook().drill(self.drill_run_id) as drill:
+            return run_lineage(drill, drill.run.record) if drill.run.record else None
 
 
 class DrillVerdictOperator(DrillOperator):
@@ -174,8 +182,9 @@ class DrillVerdictOperator(DrillOperator):
         :raises DrillFailedError: with the outcome.
         """
         _skip_when_not_begun(self, context)
-        with self.hook().drill(self.drill_run_id) as drill:
-            record = self.run(drill.close())
+        hook = self.hook()
+        with hook.drill(self.drill_run_id) as drill:
+            record = hook.close(drill, self.run)
         injected = [f"{entry['fault']}: {entry['detail']}" for entry in record["injected"] if not entry.get("as_expected")]
         if record["outcome"] not in RECOVERED or record["leftovers"] or injected:
             why = record.get("error", {}).get("message") or "; ".join(

@@ -8,10 +8,10 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_dr_provider.domain.verdicts import StageName
-from airflow_dr_provider.operators.base import DRILL_RUN_ID, DrillMixin
+from airflow_dr_provider.operators.base import DRILL_RUN_ID, StageMixin
 
 
-class ValidationGateSensor(DrillMixin, BaseSensorOperator):
+class ValidationGateSensor(StageMixin, BaseSensorOperator):
     """Waits for the verdict on a restored server: every check of the tier's profile, side by side.
 
     Succeeds when the gate passed, fails when it did not or could not be judged; it is never skipped. The verdict is a
@@ -23,6 +23,7 @@ class ValidationGateSensor(DrillMixin, BaseSensorOperator):
     :param workdir: where local sandboxes live on the worker, when ``AIRFLOW_DR_WORKDIR`` or ``[dr]`` don't say it.
     """
 
+    stage = StageName.VALIDATE
     template_fields: Sequence[str] = ("drill_run_id",)
     ui_color = "#fff3b0"
 
@@ -48,6 +49,4 @@ class ValidationGateSensor(DrillMixin, BaseSensorOperator):
 
         :raises StageFailedError: when the gate did not pass.
         """
-        return PokeReturnValue(
-            is_done=True, xcom_value=self.hook().perform(self.drill_run_id, self.rung, StageName.VALIDATE, self.run)
-        )
+        return PokeReturnValue(is_done=True, xcom_value=self.hook().perform(self.drill_run_id, self.rung, self.stage, self.run))

@@ -17,7 +17,7 @@ from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.spec.base import IN_WORDS
 from airflow_dr_provider.spec.gate import KEPT
 from airflow_dr_provider.spec.models import DrillSpec
-from airflow_dr_provider.spec.repository import REPOSITORY_KINDS
+from airflow_dr_provider.spec.repository import SOURCE_KINDS
 from airflow_dr_provider.spec.sandbox import SANDBOX_KINDS
 from airflow_dr_provider.spec.yaml_fast import read_value
 from airflow_dr_provider.spec.yaml_nodes import LARGEST, Document, Problem, read_document
@@ -202,7 +202,7 @@ def _real(path: tuple[str | int, ...], document: Document) -> tuple[str | int, .
     return real
 
 
-_BRANCHES = ("FileReference", *REPOSITORY_KINDS)
+_BRANCHES = ("FileReference", *SOURCE_KINDS)
 """What pydantic puts into a place for the branch of a union that it took."""
 
 
@@ -224,9 +224,9 @@ def _message(entry: Any, path: tuple[str | int, ...], document: Document) -> str
     if given is None:
         return "is empty; write a value, or leave the key out if it may be left out"
     if kind == "union_tag_not_found":
-        return f"is missing: the kind of repository; known: {', '.join(REPOSITORY_KINDS)}"
+        return f"is missing: the kind of repository; known: {', '.join(SOURCE_KINDS)}"
     if kind == "union_tag_invalid":
-        return _unknown_kind(context.get("tag"), "repository", REPOSITORY_KINDS)
+        return _unknown_kind(context.get("tag"), "repository", SOURCE_KINDS)
     if kind == "literal_error":
         wanted = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         if path and path[-1] == "kind":
@@ -316,5 +316,5 @@ def _model_in(annotation: Any, value: Any) -> Any:
         return annotation
     models = [model for inner in getattr(annotation, "__args__", ()) if (model := _model_in(inner, value)) is not None]
     kind = value.get("kind") if isinstance(value, dict) else None
-    of_kind = [model for model in models if REPOSITORY_KINDS.get(kind) is model] if isinstance(kind, str) else []
+    of_kind = [model for model in models if SOURCE_KINDS.get(kind) is model] if isinstance(kind, str) else []
     return next(iter(of_kind or models), None)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictInt, StringConstraints
 
-from airflow_dr_provider.spec.base import FilePath, SpecPart, ToolName
+from airflow_dr_provider.spec.base import CONNECTION_ID, FilePath, SpecPart, ToolName
 
 
 class BaseBackupSpec(SpecPart):
@@ -72,10 +72,24 @@ class WalGSpec(SpecPart):
     """The program, when it isn't on PATH."""
 
 
-RepositorySpec = Annotated[BaseBackupSpec | PgBackRestSpec | BarmanSpec | WalGSpec, Field(discriminator="kind")]
+class ConnectionRepositorySpec(SpecPart):
+    """A repository whose kind and place a connection holds. It is looked up when a run opens, which keeps what it found."""
+
+    kind: Literal["connection"]
+    """The kind of repository."""
+    conn_id: Annotated[str, StringConstraints(strict=True, pattern=CONNECTION_ID)]
+    """A connection of type airflow_dr_repository; without Airflow read from AIRFLOW_CONN_…"""
+
+
+PlacedRepositorySpec = Annotated[BaseBackupSpec | PgBackRestSpec | BarmanSpec | WalGSpec, Field(discriminator="kind")]
+RepositorySpec = Annotated[
+    BaseBackupSpec | PgBackRestSpec | BarmanSpec | WalGSpec | ConnectionRepositorySpec, Field(discriminator="kind")
+]
 REPOSITORY_KINDS: dict[str, type[SpecPart]] = {
     "basebackup": BaseBackupSpec,
     "pgbackrest": PgBackRestSpec,
     "barman": BarmanSpec,
     "walg": WalGSpec,
 }
+SOURCE_KINDS: dict[str, type[SpecPart]] = {**REPOSITORY_KINDS, "connection": ConnectionRepositorySpec}
+"""What a spec may say: the kinds that have an adapter, and a connection that names one of them."""

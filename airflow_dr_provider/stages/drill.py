@@ -14,6 +14,7 @@ from airflow_dr_provider.errors import StateError
 from airflow_dr_provider.sandboxes.base import sandbox
 from airflow_dr_provider.spec.loader import spec_digest, spec_from_snapshot, spec_snapshot
 from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.spec.repository_connection import placed
 from airflow_dr_provider.stages.close_run import close_run
 from airflow_dr_provider.stages.context import AttemptContext
 from airflow_dr_provider.stages.history import read_history
@@ -54,8 +55,11 @@ class Drill:
         :param as_of: the moment of the disaster, when it isn't now.
         :param inject: faults to inject into the run's own copy, ``FAULT`` or ``FAULT@TIER``.
         :raises SpecError: ``INJECTION_REFUSED`` for a fault or a tier that isn't known.
+        :raises ConfigurationError: when the repository's connection can't be had.
         :raises StateError: ``ALREADY_RUNNING``, or the store can't be used.
         """
+        # The run keeps the place itself: a connection that is changed meanwhile must not move a run to other backups.
+        spec = placed(spec, services.connections)
         injected = tuple(injection.text for injection in parse_injections(inject, [tier.name for tier in spec.tiers]))
         run = services.store.open_run(
             run_id=run_id,

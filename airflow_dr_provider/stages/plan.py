@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from airflow_dr_provider.connections import ConnectionPort, from_environment
 from airflow_dr_provider.domain.catalog import Catalog
 from airflow_dr_provider.domain.continuity import Continuity
 from airflow_dr_provider.domain.estimate import ESTIMABLE
@@ -16,6 +17,7 @@ from airflow_dr_provider.domain.soundness import sound_backups
 from airflow_dr_provider.domain.target import RecoveryTarget, aimed_moment
 from airflow_dr_provider.errors import TargetError
 from airflow_dr_provider.spec.models import DrillSpec, FileReference
+from airflow_dr_provider.spec.repository_connection import placed
 from airflow_dr_provider.stages.damage import with_known_damage
 from airflow_dr_provider.stages.open_run import acknowledgements, repository_of
 from airflow_dr_provider.stages.production import last_reference, read_reference
@@ -36,17 +38,24 @@ _READ = "a target of this kind has no position before records are read, so they 
 
 
 async def make_plan(
-    spec: DrillSpec, *, store: Store | None, as_of: datetime | None, now: datetime, records: bool = False
+    spec: DrillSpec,
+    *,
+    store: Store | None,
+    as_of: datetime | None,
+    now: datetime,
+    records: bool = False,
+    connections: ConnectionPort = from_environment,
 ) -> Plan:
     """Judge every backup for every tier as a run that opens now would.
 
     :param store: the memory of earlier runs; None for none.
     :param as_of: the moment of the disaster, when it isn't now.
     :param records: whether WAL may be decoded where names and headers give an estimate.
+    :param connections: finds a repository's connection.
     :raises DrillError: when it can't be said: the repository, the store or the spec can't be used.
     """
     moment = as_of or now
-    adapter = repository_of(spec)
+    adapter = repository_of(placed(spec, connections))
     catalog = await adapter.catalog()
     if store is not None:
         catalog = with_known_damage(catalog, store)

@@ -19,6 +19,7 @@ from airflow_dr_provider.domain.watch_scan import CatalogScan, CatalogSeen
 from airflow_dr_provider.errors import DrillError, StateError
 from airflow_dr_provider.repositories.base import Repository
 from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.spec.repository_connection import placed
 from airflow_dr_provider.stages.damage import with_known_damage
 from airflow_dr_provider.stages.open_run import acknowledgements, repository_of
 from airflow_dr_provider.stages.services import Services
@@ -83,7 +84,7 @@ async def _look(services: Services, spec: DrillSpec, before: WatchMemory | None,
 
 
 async def _read(services: Services, spec: DrillSpec, seen: CatalogSeen | None, moment: datetime) -> CatalogScan:
-    adapter = repository_of(spec)
+    adapter = repository_of(placed(spec, services.connections))
     catalog = with_known_damage(await adapter.catalog(), services.store)
     timeline = latest_timeline(catalog)
     found = standings(

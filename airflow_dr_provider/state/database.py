@@ -21,10 +21,12 @@ VERSION_TABLE = "dr_alembic_version"
 HEAD = "0004"
 _LOCK = 0x6472_6C6C  # any number that nobody else takes an advisory lock on
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
+# SQLAlchemy 1.4, which Airflow 3.1's own constraints pin, knows no psycopg 3; Airflow's provider for PostgreSQL brings psycopg2.
+_DRIVER = "postgresql+psycopg2" if sa.__version__.startswith("1.") else "postgresql+psycopg"
 
 
 def database_url(text: str) -> sa.URL:
-    """A URL as this package uses it: SQLite, or PostgreSQL through psycopg 3.
+    """A URL as this package uses it: SQLite, or PostgreSQL through psycopg 3, with SQLAlchemy 1.4 through psycopg2.
 
     :raises StateError: for anything else.
     """
@@ -37,7 +39,7 @@ def database_url(text: str) -> sa.URL:
             "postgresql://user:password@host/database."
         ) from None
     if url.drivername in _POSTGRESQL:
-        return url.set(drivername="postgresql+psycopg")
+        return url.set(drivername=_DRIVER)
     if url.get_backend_name() == "sqlite":
         return url.set(drivername="sqlite")
     raise StateError(f"The state store can't be a {url.get_backend_name()} database; it is SQLite or PostgreSQL.")
@@ -87,6 +89,20 @@ def _prepare(path: Path) -> None:
             f"The state store sqlite:///{path} can't be opened: {error.strerror}. Name a file that this account may write, in "
             f"--state or AIRFLOW_DR_STATE."
         ) from error
+
+
+def could_be_made(text: str) -> str:
+    """Where a store would be made, for a message. Nothing is made to find out.
+
+    :raises StateError: when it couldn't be: a SQLite file in a folder that this account may not write to.
+    """
+    url = database_url(text)
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        path = Path(url.database)
+        above = path if path.exists() else next(folder for folder in path.absolute().parents if folder.exists())
+        if not os.access(above, os.W_OK) or path.is_dir() or (above != path and not above.is_dir()):
+            raise StateError(f"The state store {shown(url)} can't be made: this account may not write to {above}.")
+    return shown(url)
 
 
 @contextmanager

@@ -41,6 +41,9 @@ from airflow_dr_provider.state.tables import (
 
 Record = TypeVar("Record", Attempt, Checkpoint, KeptReference, Measurement, Quarantined, Resource, Run, Transition)
 
+_LOOK_BACK = 20
+"""How many runs are looked at for one without an injected fault."""
+
 
 class Store:
     """One connection to the state database. Every method is one transaction; times are UTC.
@@ -168,6 +171,15 @@ class Store:
         found = sa.select(runs).order_by(runs.c.opened_at.desc(), runs.c.id.desc()).limit(limit)
         with self._reading() as connection:
             return _all(connection, Run, found.where(runs.c.drill == drill) if drill is not None else found)
+
+    def latest_records(self) -> tuple[dict[str, Any], ...]:
+        """The record of each drill's latest closed run that nobody injected a fault into."""
+        closed = sa.select(runs).where(runs.c.closed_at.is_not(None)).order_by(runs.c.opened_at.desc(), runs.c.id.desc())
+        with self._reading() as connection:
+            drills = connection.scalars(sa.select(runs.c.drill).distinct().order_by(runs.c.drill)).all()
+            latest = [_all(connection, Run, closed.where(runs.c.drill == drill).limit(_LOOK_BACK)) for drill in drills]
+        kept = (next((run.record for run in found if run.record is not None and not run.injected), None) for found in latest)
+        return tuple(record for record in kept if record is not None)
 
     def keep_inputs(self, run_id: str, inputs: dict[str, Any]) -> Run:
         """Keep what was resolved when the run opened. The first call wins; a later one returns what is kept."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_dr_provider.factory import build_drill_dag, build_reaper_dag
 from airflow_dr_provider.spec.models import DrillSpec
+from tests.support.airflow_parts import ParamValidationError
 
 pytestmark = pytest.mark.airflow
 

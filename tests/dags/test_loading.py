@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, TriggerRule
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.factory import load_drills, report_bad_specs
 from airflow_dr_provider.factory.thin import THIN_DAG, THIN_REAPER, THIN_WATCH
 from tests.dags.conftest import text
+from tests.support.airflow_parts import DagBag, DagSerialization, dag_bag, sync_bag_to_db
 
 pytestmark = pytest.mark.airflow
 
@@ -50,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bag(folder: Path) -> DagBag:
-    return DagBag(str(folder), bundle_path=folder, bundle_name="test")
+    return dag_bag(folder, bundle=folder, name="test")
 
 
 # -- the shipped folder ------------------------------------------------------------------------------------------------
@@ -88,7 +87,7 @@ def test_it_is_the_same_in_every_process(folder: Path) -> None:
     script = (
         "import json, sys\n"
         "from pathlib import Path\n"
-        "from airflow.serialization.serialized_objects import DagSerialization\n"
+        "from tests.support.airflow_parts import DagSerialization\n"
         "from airflow_dr_provider.factory import build_drill_dag\n"
         "from airflow_dr_provider.spec.loader import load_spec\n"
         "data = DagSerialization.to_dict(build_drill_dag(load_spec(Path(sys.argv[1]))))\n"
@@ -126,7 +125,6 @@ def test_a_bad_spec_hides_no_other(folder: Path) -> None:
 
 def test_good_drills_beside_a_bad_spec_can_be_scheduled(folder: Path, airflow_database: Path) -> None:
     """An import error makes every DAG of its file stale, so none may come from the file of the good ones."""
-    from airflow.dag_processing.dagbag import sync_bag_to_db
     from airflow.models.dag import DagModel
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
@@ -218,7 +216,8 @@ _WATCHING: list[list[str]] = []
 def _audit(event: str, arguments: tuple[object, ...]) -> None:
     if not _WATCHING:
         return
-    if event == "open" and isinstance(arguments[0], str) and not arguments[0].endswith((".py", ".pyc")):
+    if event == "open" and isinstance(arguments[0], str) and not arguments[0].endswith((".py", ".pyc", ".mo")):
+        # Messages in other languages (.mo) are looked for once a process, by whoever is first.
         _WATCHING[-1].append(arguments[0])
     elif event.startswith(("socket.", "subprocess.", "sqlite3.", "os.system", "os.exec", "os.posix_spawn", "os.fork")):
         _WATCHING[-1].append(event)

@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import TriggerRule
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_dr_provider.factory import build_watch_dag
 from airflow_dr_provider.factory.thin import THIN_DAG, THIN_WATCH
 from airflow_dr_provider.operators.catalog_watch import backup_alias, restorable_asset
 from tests.dags.conftest import text
+from tests.support.airflow_parts import DagSerialization, dag_bag
 
 pytestmark = pytest.mark.airflow
 
@@ -40,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_one_group_a_drill_and_a_bad_spec_beside_them(folder: Path) -> None:
-    bag = DagBag(str(folder), bundle_path=folder, bundle_name="test")
+    bag = dag_bag(folder, bundle=folder, name="test")
     assert bag.import_errors == {}
     dag = bag.dags["dr_watch"]
     assert sorted(dag.task_ids) == [
@@ -90,7 +89,7 @@ def test_no_drill_at_all(tmp_path: Path) -> None:
 def test_it_is_the_same_in_every_process(folder: Path) -> None:
     script = (
         "import json, sys\n"
-        "from airflow.serialization.serialized_objects import DagSerialization\n"
+        "from tests.support.airflow_parts import DagSerialization\n"
         "from airflow_dr_provider.factory import build_watch_dag\n"
         "print('JSON', json.dumps(DagSerialization.to_dict(build_watch_dag(sys.argv[1])), sort_keys=True))\n"
     )

@@ -194,7 +194,7 @@ def _moment() -> datetime:
 @pytest.fixture(scope="session")
 def stage(airflow_database: Path) -> Iterator[Stage]:
     """The repository, the spec and the DAG."""
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.support.airflow_parts import dag_bag
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     folder = Path(tempfile.mkdtemp(prefix="dr-"))
@@ -212,7 +212,7 @@ def stage(airflow_database: Path) -> Iterator[Stage]:
     spec.write_text(SPEC.format(folder=folder))
     (dags / "matrix.py").write_text(THIN_DAG)
     (dags / "dr_reaper.py").write_text(THIN_REAPER)
-    bag = DagBag(str(dags / "matrix.py"), bundle_path=dags, bundle_name="dags-folder")
+    bag = dag_bag(dags / "matrix.py", bundle=dags, name="dags-folder")
     assert bag.import_errors == {}
     yield Stage(folder=folder, disaster=disaster, spec=spec, dag=bag.dags["matrix"])
     for file in (spec, dags / "matrix.py", dags / "dr_reaper.py"):

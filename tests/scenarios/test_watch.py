@@ -51,7 +51,7 @@ class Watch:
 @pytest.fixture
 def watching(stage: Stage, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """The shipped file in a folder of its own, with a state store of its own."""
-    from airflow.dag_processing.dagbag import DagBag
+    from tests.support.airflow_parts import dag_bag
 
     monkeypatch.setenv("AIRFLOW_DR_STATE", f"sqlite:///{place}/state.db")
     copy_repository(stage.folder, place)
@@ -62,7 +62,7 @@ def watching(stage: Stage, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     (folder / "watched.yaml").write_text(good)
     (folder / "away.yaml").write_text(good.replace("drill: watched", "drill: away").replace("/backups", "/nowhere"))
     (folder / "dr_watch.py").write_text(THIN_WATCH)
-    bag = DagBag(str(folder / "dr_watch.py"), bundle_path=dags, bundle_name="dags-folder")
+    bag = dag_bag(folder / "dr_watch.py", bundle=dags, name="dags-folder")
     assert bag.import_errors == {}
     yield Watch(folder=place, dag=bag.dags["dr_watch"])
     shutil.rmtree(folder)

@@ -47,8 +47,9 @@ def schema() -> dict[str, Any]:
 def test_airflows_schema_accepts_it(info: dict[str, Any], schema: dict[str, Any]) -> None:
     jsonschema.validate(info, schema)
     known = set(schema["properties"])
-    # The schema allows unknown keys; a misspelt one would simply have no effect. `versions` every provider has.
-    assert set(info) - known <= {"versions"}
+    # The schema allows unknown keys; a misspelt one would simply have no effect. `versions` every provider has, and `cli` is
+    # passed over by Airflow 3.1.
+    assert set(info) - known <= {"versions", "cli"}
 
 
 def test_airflows_schema_would_refuse_a_wrong_one(info: dict[str, Any], schema: dict[str, Any]) -> None:
