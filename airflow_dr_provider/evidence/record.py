@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
-from airflow_dr_provider.domain.chain import AttemptHistory, Rung
+from airflow_dr_provider.domain.chain import AttemptHistory, Rung, first_rung, not_tried
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.state.records import Run, Transition
@@ -41,6 +41,7 @@ def build_record(
         "drill": run.drill,
         "run_id": run.id,
         "trigger": run.trigger,
+        "request": run.request.model_dump(mode="json"),
         "outcome": outcome,
         "exit_code": exit_code,
         "reasons": list(reasons),
@@ -58,13 +59,22 @@ def build_record(
         "opened_at": run.opened_at.isoformat(),
         "closed_at": closed_at.isoformat(),
         "findings": inputs.get("findings", []),
+        "not_tried": list(not_tried(rungs, first_rung(rungs, run.request.first_tier).index)),
         "attempts": [_attempt(store, run, rungs[attempt.rung], attempt) for attempt in history],
         "transitions": [_move(entry) for entry in log if "/" not in entry.source],
         "log": [{"number": entry.number, **_move(entry), "digest": entry.digest} for entry in log],
+        "triage": run.triage.model_dump(mode="json") if run.triage is not None else None,
         "leftovers": list(leftovers),
+        "kept": _kept(history),
         "injected": list(injected),
         "spec": {"digest": run.spec_digest, "snapshot": run.spec},
     }
+
+
+def _kept(history: tuple[AttemptHistory, ...]) -> list[dict[str, Any]]:
+    """Restored servers that stay up after the run because a person asked for it: no leftovers, and each with an end."""
+    torn_down = (result for attempt in history for result in attempt.results if result.stage is StageName.TEARDOWN)
+    return [result.facts["kept"] for result in torn_down if "kept" in result.facts]
 
 
 def _move(entry: Transition) -> dict[str, Any]:

@@ -11,24 +11,22 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.providers.standard.operators.python import BranchPythonOperator
-from airflow.sdk import DAG, Label, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, Label, TaskGroup, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_dr_provider.domain.chain import Rung, unroll
-from airflow_dr_provider.domain.fault_list import FAULTS
-from airflow_dr_provider.domain.injection import NONE
 from airflow_dr_provider.factory.document import dag_document
-from airflow_dr_provider.factory.routing import route, route_start
+from airflow_dr_provider.factory.form import form
+from airflow_dr_provider.factory.triage import RETRY, answered, question
 from airflow_dr_provider.operators.drill import (
-    DrillAnswerOperator,
     DrillReportOperator,
     DrillVerdictOperator,
     StartDrillOperator,
 )
 from airflow_dr_provider.operators.pitr_restore import CacheWarmOperator, PITRRestoreOperator
 from airflow_dr_provider.operators.pitr_select import PITRSelectOperator
+from airflow_dr_provider.operators.proved import DrillProvedOperator
+from airflow_dr_provider.operators.router import DrillRouterOperator, DrillStartRouterOperator
 from airflow_dr_provider.operators.sandbox import SandboxProvisionOperator, SandboxReserveOperator, SandboxTeardownOperator
 from airflow_dr_provider.sensors.validation_gate import ValidationGateSensor
 from airflow_dr_provider.spec.models import DrillSpec, Tier
@@ -37,11 +35,8 @@ LOST_WORKER = {"retries": 2, "retry_delay": timedelta(seconds=10)}
 """Airflow's own retries are for tasks whose process was lost; a verdict is never tried again."""
 BACKSTOP = timedelta(minutes=10)
 """By how much Airflow's own limit on a task lies above the tier's, which the stage keeps by itself and in order."""
-OUTSIDE = ("start", "route_start", "triage", "answer", "report", "verdict")
+OUTSIDE = ("start", "route_start", "triage", "answer", "route_answer", RETRY, f"route_{RETRY}", "report", "proved", "verdict")
 """Tasks that belong to no attempt."""
-DRILL_OF_THE_DRILL = "Drill of the drill"
-"""The section of the form that has faults to inject."""
-ANSWERS = ("Declare an incident", "Accept the risk", "No answer")
 
 
 def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_arguments: Any) -> DAG:
@@ -58,7 +53,7 @@ def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_argumen
         catchup=False,
         max_active_runs=16 if spec.overlap else 1,
         tags=sorted({"dr", *spec.tags}),
-        params=_params(spec),
+        params=form(spec),
         default_args={"owner": "dr", **LOST_WORKER},
         **dag_arguments,
     ) as dag:
@@ -90,43 +85,6 @@ def group_names(rungs: Sequence[Rung]) -> tuple[str, ...]:
     return tuple(names[rung.index] for rung in rungs)
 
 
-def _params(spec: DrillSpec) -> dict[str, Param]:
-    tiers = [tier.name for tier in spec.tiers]
-    return {
-        "as_of": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Moment of the disaster",
-            description_md="RPO is counted from it. Now, when left empty.",
-            section="Recovery",
-        ),
-        "reason": Param(
-            None,
-            type=["null", "string"],
-            maxLength=500,
-            title="Reason",
-            description_md="Why this drill is run by hand.",
-            section="Record",
-        ),
-        "inject": Param(
-            NONE,
-            enum=[NONE, *FAULTS],
-            values_display={name: f"{name}: {fault.meaning}" for name, fault in FAULTS.items()},
-            title="Fault",
-            description_md="Damages the drill's own copy, to see that the drill notices. The run then proves nothing else.",
-            section=DRILL_OF_THE_DRILL,
-        ),
-        "inject_tier": Param(
-            tiers[0],
-            enum=tiers,
-            title="Tier",
-            description_md="The tier whose first attempt the fault strikes.",
-            section=DRILL_OF_THE_DRILL,
-        ),
-    }
-
-
 @dataclass(frozen=True)
 class _Group:
     rung: Rung
@@ -140,33 +98,34 @@ def _chain(spec: DrillSpec) -> None:
     rungs = unroll(tuple((tier.name, tier.role, tier.retries) for tier in spec.tiers), spec.selection.candidates)
     tiers = {tier.name: tier for tier in spec.tiers}
     start = StartDrillOperator(task_id="start", spec=spec)
-    groups = [_group(rung, name, tiers[rung.tier]) for rung, name in zip(rungs, group_names(rungs), strict=True)]
-    # Text as keys: what goes through Airflow's serialisation has no others.
-    entries = {str(group.rung.index): group.enter.task_id for group in groups}
+    groups = [
+        _group(rung, name, tiers[rung.tier], warm=tiers[rung.tier].cache_warming != "none")
+        for rung, name in zip(rungs, group_names(rungs), strict=True)
+    ]
+    entries = {group.rung.index: group.enter.task_id for group in groups}
+    asked = len(rungs)
+    entries[asked] = f"{RETRY}.enter"
 
-    begin = BranchPythonOperator(task_id="route_start", python_callable=route_start, op_kwargs={"entries": entries})
-    triage = _triage(spec)
-    answer = DrillAnswerOperator(task_id="answer", question="triage")
+    begin = DrillStartRouterOperator(task_id="route_start", entries=entries)
+    triage = question(spec)
     report = DrillReportOperator(task_id="report", trigger_rule=TriggerRule.ALL_DONE)
     verdict = DrillVerdictOperator(task_id="verdict").as_teardown(setups=start, on_failure_fail_dagrun=True)
 
     start >> begin
     begin >> Label("opened") >> groups[0].enter
+    later = [group for group in groups[1:] if group.rung.number == 1]
+    begin >> Label("begins later") >> [group.enter for group in later]
     begin >> Label("target can't be reached") >> triage
     begin >> Label("could not begin") >> report
-    routers: list[Any] = []
     for group, following in zip(groups, (*groups[1:], None), strict=True):
-        router = BranchPythonOperator(
+        router = DrillRouterOperator(
             task_id=f"route_{group.name}",
-            python_callable=route,
-            op_kwargs={"rung": group.rung.index, "entries": entries},
+            rung=group.rung.index,
+            entries=entries,
             trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
         )
         # Below the teardown: what a tier holds of this host is given back before the next one takes its own.
         [group.enter, group.gate, group.teardown] >> router
-        # Below every earlier router, and above triage and report: a router skips what it doesn't choose of the tasks directly
-        # below it, and of no others, so that one which ends the chain has to have all that comes later there.
-        routers >> router
         if following is not None:
             router >> Label("failed") >> following.enter
         if following is None or following.rung.tier == group.rung.tier:
@@ -174,16 +133,26 @@ def _chain(spec: DrillSpec) -> None:
         else:
             router >> triage
         router >> Label("recovered") >> report
-        routers.append(router)
-    triage >> answer >> report >> verdict
+        # A tier that the start may lead to has to lie directly below every router, too: a router skips what it doesn't choose
+        # of the tasks directly below it, and of no others. What else comes later is skipped by what lies before it.
+        router >> [other.enter for other in later if other.rung.index > group.rung.index + 1]
+    longest = max(spec.tiers, key=lambda tier: tier.timeout)
+    warm = any(tier.cache_warming != "none" for tier in spec.tiers)
+    extra = Rung(index=asked, tier=longest.name, number=1, role="asked for in triage", retries=0, asked=True)
+    retry = _group(extra, RETRY, longest, warm=warm)
+    answered(triage, retry, report, entries)
+    report >> DrillProvedOperator(task_id="proved", drill=spec.drill) >> verdict
+    report >> verdict
     # A run that a person marked failed skips the report, not the teardowns: the verdict waits for those by itself.
-    [group.teardown for group in groups] >> verdict
+    [group.teardown for group in (*groups, retry)] >> verdict
 
 
-def _group(rung: Rung, name: str, tier: Tier) -> _Group:
+def _group(rung: Rung, name: str, tier: Tier, *, warm: bool) -> _Group:
     limit = tier.timeout + BACKSTOP
     with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}"):
-        enter = EmptyOperator(task_id="enter")
+        # The start or a router leads here, whichever the run came by; those that were passed over on the way are skipped.
+        rule = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS if rung.index and rung.number == 1 else TriggerRule.ALL_SUCCESS
+        enter = EmptyOperator(task_id="enter", trigger_rule=rule)
         select = PITRSelectOperator(task_id="select", rung=rung.index, execution_timeout=limit)
         reserve = SandboxReserveOperator(task_id="reserve", rung=rung.index, execution_timeout=limit)
         provision = SandboxProvisionOperator(task_id="provision", rung=rung.index, execution_timeout=limit)
@@ -192,28 +161,9 @@ def _group(rung: Rung, name: str, tier: Tier) -> _Group:
         # No limit of its own: an ended teardown leaves what it was about to remove.
         teardown = SandboxTeardownOperator(task_id="teardown", rung=rung.index, priority_weight=100)
         enter >> select >> reserve >> provision >> restore
-        if tier.cache_warming == "none":
+        if not warm:
             restore >> gate
         else:
             restore >> CacheWarmOperator(task_id="warm", rung=rung.index, execution_timeout=limit) >> gate
         gate >> teardown.as_teardown(setups=reserve)
     return _Group(rung, name, enter, gate, teardown)
-
-
-def _triage(spec: DrillSpec) -> HITLOperator:
-    return HITLOperator(
-        task_id="triage",
-        subject=f"Disaster recovery drill {spec.drill}: no tier recovered",
-        body=(
-            "No tier of the chain proved a recovery. The record in the state store says what was tried and why it failed: "
-            "`airflow-dr show {{ dag.dag_id }}:{{ run_id }}`."
-        ),
-        options=list(ANSWERS),
-        defaults=[ANSWERS[-1]],
-        params={
-            "comment": Param(None, type=["null", "string"], maxLength=2000, title="Comment", description="Kept in the record.")
-        },
-        response_timeout=spec.triage.response_timeout,
-        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-        retries=0,
-    )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow_dr_provider.domain.chain import Outcome
 from airflow_dr_provider.domain.injection import NONE
+from airflow_dr_provider.domain.request import RunRequest
+from airflow_dr_provider.domain.triage import Answer
 from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.hooks.drill import judged
 from airflow_dr_provider.hooks.exceptions import DrillFailedError
+from airflow_dr_provider.links.drill import DrillRecordLink
 from airflow_dr_provider.operators.base import DrillOperator
 from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.spec.request import run_request
 from airflow_dr_provider.stages.drill import Drill
 from airflow_dr_provider.stages.ownership import airflow_run
 from airflow_dr_provider.stages.takeover import close_abandoned
@@ -24,6 +28,9 @@ class StartDrillOperator(DrillOperator):
     """Open the run: read the catalog, resolve the recovery target to one LSN, capture the reference.
 
     :param spec: the drill.
+    What whoever triggered the DAG run asks for is read from its form (:mod:`airflow_dr_provider.factory.form`): another
+    target, the tier to begin with, how long to keep the server, and why.
+
     :param as_of: the moment of the disaster, ISO 8601 with an offset; now when empty. (templated)
     :param inject: a fault to inject into the run's own copy, ``FAULT@TIER``; ``none`` or empty for none. (templated)
     """
@@ -48,32 +55,46 @@ class StartDrillOperator(DrillOperator):
         """Open, or find open; the run's id in the state store goes to XCom."""
         run = context["dag_run"]
         dag_id = context["dag"].dag_id
-        reason = context["params"].get("reason")
-        if reason:
-            self.log.info("triggered by hand: %s", reason)
         with judged(), self.hook().services() as services:
-            self.run(close_abandoned(services, self.spec, keep=self.drill_run_id, dag_id=dag_id))
+            request = _request(self.spec, context["params"])
+            self.run(close_abandoned(services, self.spec, keep=self.run_id_in_store, dag_id=dag_id))
             drill = self.run(
                 Drill.begin(
                     services,
                     self.spec,
-                    run_id=self.drill_run_id,
+                    run_id=self.run_id_in_store,
                     owner=airflow_run(dag_id, run.run_id),
                     trigger=f"airflow:{getattr(run.run_type, 'value', run.run_type)}",
                     as_of=_moment(self.as_of),
                     inject=_faults(self.inject),
+                    request=request,
                 )
             )
             self.log.info("run %s: %s", drill.run.id, drill.inputs.target or drill.inputs.stop)
-        return self.drill_run_id
+        return self.run_id_in_store
 
 
-def _faults(text: str) -> tuple[str, ...]:
-    fault = text.partition("@")[0].strip()
-    return () if fault in ("", NONE) else (text.strip().rstrip("@"),)
+def _request(spec: DrillSpec, params: Mapping[str, Any]) -> RunRequest:
+    """What the form says. Its values are data: read as they are, never rendered."""
+    minutes = params.get("keep_minutes") or 0
+    return run_request(
+        spec,
+        recover_to=params.get("recover_to"),
+        value=params.get("target_value"),
+        first_tier=params.get("first_tier"),
+        keep_for=f"{minutes}m" if minutes else None,
+        reason=params.get("reason"),
+    )
 
 
-def _moment(text: str) -> datetime | None:
+def _faults(text: Any) -> tuple[str, ...]:
+    fault, _, tier = str(text).strip().partition("@")
+    return () if fault in ("", NONE) else (f"{fault}@{tier}" if tier not in ("", "None") else fault,)
+
+
+def _moment(value: Any) -> datetime | None:
+    # A DAG that renders templates as Python's own values makes a number of what looks like one.
+    text = str(value or "")
     if not text:
         return None
     try:
@@ -99,22 +120,27 @@ class DrillAnswerOperator(DrillOperator):
 
     def execute(self, context: Any) -> None:
         """Write the answer to the run's log."""
-        answer = context["ti"].xcom_pull(task_ids=self.question) or {}
-        person = answer.get("responded_by_user") or {}
-        comment = (answer.get("params_input") or {}).get("comment")
-        said = ": ".join(str(part) for part in (person.get("name") or person.get("id"), comment) if part)
-        with self.hook().drill(self.drill_run_id) as drill:
-            drill.answer_triage({"chosen_options": answer.get("chosen_options") or (), "reason": said})
+        given = context["ti"].xcom_pull(task_ids=self.question) or {}
+        person, form = given.get("responded_by_user") or {}, given.get("params_input") or {}
+        with self.hook().drill(self.run_id_in_store) as drill:
+            answer = drill.answer_triage(
+                next(iter(given.get("chosen_options") or ()), Answer.NONE.value),
+                tier=form.get("tier"),
+                reason=str(form.get("comment") or ""),
+                by=str(person.get("name") or person.get("id") or ""),
+            )
+        self.log.info("%s %s%s", answer.chosen, answer.said, f". {answer.note}" if answer.note else "")
 
 
 class DrillReportOperator(DrillOperator):
     """Close the run: release what is left, decide the outcome, write the record."""
 
+    operator_extra_links = (DrillRecordLink(),)
     ui_color = "#d5f0dd"
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Close; outcome and exit code go to XCom."""
-        with self.hook().drill(self.drill_run_id) as drill:
+        with self.hook().drill(self.run_id_in_store) as drill:
             record = self.run(drill.close())
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
         return {"outcome": record["outcome"], "exit_code": record["exit_code"]}
@@ -133,12 +159,22 @@ class DrillVerdictOperator(DrillOperator):
 
         :raises DrillFailedError: with the outcome.
         """
-        with self.hook().drill(self.drill_run_id) as drill:
+        with self.hook().drill(self.run_id_in_store) as drill:
             record = self.run(drill.close())
-        injected = [f"{entry['fault']}: {entry['detail']}" for entry in record["injected"] if not entry.get("as_expected")]
-        if record["outcome"] not in RECOVERED or record["leftovers"] or injected:
-            why = record.get("error", {}).get("message") or "; ".join(
-                (*record.get("reasons", ()), *record["leftovers"], *injected)
-            )
+        for kept in record.get("kept", ()):
+            self.log.info("kept by request until %s: %s", kept["until"], kept["name"])
+        why = failure_of(record)
+        if why:
             raise DrillFailedError(f"{record['outcome']} (exit code {record['exit_code']}): {why}")
         return str(record["outcome"])
+
+
+def failure_of(record: Mapping[str, Any]) -> str:
+    """Why a run is no success; empty for one that is. A server that is kept by request is no leftover."""
+    injected = [f"{entry['fault']}: {entry['detail']}" for entry in record["injected"] if not entry.get("as_expected")]
+    if record["outcome"] in RECOVERED and not record["leftovers"] and not injected:
+        return ""
+    said: str = record.get("error", {}).get("message") or "; ".join(
+        (*record.get("reasons", ()), *record["leftovers"], *injected)
+    )
+    return said or str(record["outcome"])

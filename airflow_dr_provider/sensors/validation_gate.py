@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_dr_provider.domain.verdicts import StageName
-from airflow_dr_provider.operators.base import DRILL_RUN_ID, DrillMixin
+from airflow_dr_provider.operators.base import DrillMixin
 
 
 class ValidationGateSensor(DrillMixin, BaseSensorOperator):
@@ -30,7 +30,7 @@ class ValidationGateSensor(DrillMixin, BaseSensorOperator):
         self,
         *,
         rung: int,
-        drill_run_id: str = DRILL_RUN_ID,
+        drill_run_id: str | None = None,
         state_conn_id: str | None = None,
         workdir: str | None = None,
         **kwargs: Any,
@@ -49,5 +49,5 @@ class ValidationGateSensor(DrillMixin, BaseSensorOperator):
         :raises StageFailedError: when the gate did not pass.
         """
         return PokeReturnValue(
-            is_done=True, xcom_value=self.hook().perform(self.drill_run_id, self.rung, StageName.VALIDATE, self.run)
+            is_done=True, xcom_value=self.hook().perform(self.run_id_in_store, self.rung, StageName.VALIDATE, self.run)
         )

@@ -191,6 +191,8 @@ class Triage(SpecPart):
 
     response_timeout: Duration = timedelta(hours=8)
     """How long the question to a person waits."""
+    assigned_users: tuple[Text, ...] = ()
+    """Ids of the Airflow users who may answer; anybody who may edit the DAG's runs when left out."""
 
 
 class DrillSpec(SpecPart):

@@ -57,7 +57,7 @@ class Somebody:
         return "Jo"
 
 
-def answer() -> None:
+def answer(option: str = "Declare an incident", comment: str | None = "called the vendor", tier: str = "primary") -> None:
     """What the page does with an answer."""
     from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
@@ -72,7 +72,7 @@ def answer() -> None:
                 dag_run_id=task.run_id,
                 task_id=task.task_id,
                 update_hitl_detail_payload=UpdateHITLDetailPayload(
-                    chosen_options=["Declare an incident"], params_input={"comment": "called the vendor"}
+                    chosen_options=[option], params_input={"comment": comment, "tier": tier}
                 ),
                 user=Somebody(),
                 session=session,
