@@ -18,9 +18,17 @@ _PACKAGE = "airflow_dr_provider"
 ROOMS = ("operators", "sensors", "hooks", "triggers")
 
 # Classes and functions that Airflow looks up one by one. A new one is named here; a test compares the lists with the rooms.
-NOTIFICATIONS: tuple[str, ...] = ()
-EXTRA_LINKS: tuple[str, ...] = ()
-PLUGINS: tuple[tuple[str, str], ...] = ()  # (the plugin's name, its class)
+NOTIFICATIONS: tuple[str, ...] = (
+    "airflow_dr_provider.notifications.outcome.DrillOutcomeNotifier",
+    "airflow_dr_provider.notifications.question.DrillQuestionNotifier",
+)
+EXTRA_LINKS: tuple[str, ...] = (
+    "airflow_dr_provider.links.drill.DrillRecordLink",
+    "airflow_dr_provider.links.drill.SandboxLogLink",
+)
+PLUGINS: tuple[tuple[str, str], ...] = (
+    ("airflow_dr", "airflow_dr_provider.plugins.plugin.DrillPlugin"),
+)  # (the plugin's name, its class)
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_dr_provider.domain.chain import AttemptHistory, Rung, first_rung, not_tried
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
 from airflow_dr_provider.spec.models import DrillSpec
-from airflow_dr_provider.state.records import Run, Transition
+from airflow_dr_provider.state.records import Attempt, Run, Transition
 from airflow_dr_provider.state.store import Store
 
 FORMAT = 1
@@ -68,6 +68,42 @@ def build_record(
         "kept": _kept(history),
         "injected": list(injected),
         "spec": {"digest": run.spec_digest, "snapshot": run.spec},
+    }
+
+
+def unfinished_record(store: Store, run: Run) -> dict[str, Any]:
+    """What is known of a run that isn't closed: the part of its record that exists, for people to look at while it goes on."""
+    log = store.transitions(run.id)
+    return {
+        "drill": run.drill,
+        "run_id": run.id,
+        "trigger": run.trigger,
+        "request": run.request.model_dump(mode="json"),
+        "outcome": None,
+        "opened_at": run.opened_at.isoformat(),
+        "findings": run.inputs.get("findings", []),
+        "target": run.inputs.get("target"),
+        "triage": run.triage.model_dump(mode="json") if run.triage is not None else None,
+        "transitions": [_move(entry) for entry in log if "/" not in entry.source],
+        "attempts": [_under_way(store, attempt) for attempt in store.attempts(run.id)],
+    }
+
+
+def _under_way(store: Store, attempt: Attempt) -> dict[str, Any]:
+    results = [done.result for done in store.checkpoints(attempt.id)]
+    deciding = [result for result in results if result.stage is not StageName.TEARDOWN]
+    last = deciding[-1] if deciding else None
+    over = last is not None and (last.verdict is not Verdict.PASSED or last.stage is StageName.VALIDATE)
+    return {
+        "id": attempt.id,
+        "tier": attempt.tier,
+        "number": attempt.number,
+        "candidate": attempt.candidate,
+        "verdict": last.verdict.value if over and last is not None else "under way",
+        "signature": last.signature if last is not None else None,
+        "detail": last.detail if last is not None else "",
+        "stages": [_stage(result) for result in results],
+        "checks": [_check(check) for result in results for check in result.checks],
     }
 
 

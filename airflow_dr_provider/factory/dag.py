@@ -15,9 +15,11 @@ from airflow.sdk import DAG, Label, TaskGroup, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_dr_provider.domain.chain import Rung, unroll
+from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.factory.document import dag_document
 from airflow_dr_provider.factory.form import form
 from airflow_dr_provider.factory.triage import RETRY, answered, question
+from airflow_dr_provider.notifications.deadline import rto_deadline
 from airflow_dr_provider.operators.drill import (
     DrillReportOperator,
     DrillVerdictOperator,
@@ -30,6 +32,7 @@ from airflow_dr_provider.operators.router import DrillRouterOperator, DrillStart
 from airflow_dr_provider.operators.sandbox import SandboxProvisionOperator, SandboxReserveOperator, SandboxTeardownOperator
 from airflow_dr_provider.sensors.validation_gate import ValidationGateSensor
 from airflow_dr_provider.spec.models import DrillSpec, Tier
+from airflow_dr_provider.spec.notifications import missing_packages
 
 LOST_WORKER = {"retries": 2, "retry_delay": timedelta(seconds=10)}
 """Airflow's own retries are for tasks whose process was lost; a verdict is never tried again."""
@@ -44,7 +47,11 @@ def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_argumen
 
     :param dag_id: the drill's name when left out.
     :param dag_arguments: passed on to :class:`airflow.sdk.DAG`.
+    :raises SpecError: when it notifies by a provider that isn't installed.
     """
+    missing = missing_packages(spec.notifications)
+    if missing:
+        raise SpecError(" ".join(missing))
     with DAG(
         dag_id=dag_id or spec.drill,
         description=spec.description or f"Disaster recovery drill of {spec.drill}",
@@ -55,7 +62,7 @@ def build_drill_dag(spec: DrillSpec, *, dag_id: str | None = None, **dag_argumen
         tags=sorted({"dr", *spec.tags}),
         params=form(spec),
         default_args={"owner": "dr", **LOST_WORKER},
-        **dag_arguments,
+        **{**rto_deadline(spec), **dag_arguments},
     ) as dag:
         _chain(spec)
         for task in dag.tasks:

@@ -49,7 +49,10 @@ def load_drills(folder: str | Path, namespace: dict[str, Any]) -> None:
     """
     wanted = get_parsing_context().dag_id
     for path, spec in read_specs(Path(folder), wanted):
-        dag = bad_spec_dag(path, spec.message) if isinstance(spec, SpecError) else build_drill_dag(spec)
+        try:
+            dag = bad_spec_dag(path, spec.message) if isinstance(spec, SpecError) else build_drill_dag(spec)
+        except SpecError as error:
+            dag = bad_spec_dag(path, f"{path}: {error.message}")
         if wanted in (None, dag.dag_id):
             namespace[dag.dag_id] = dag
 

@@ -18,8 +18,21 @@ PREFIX = "/dr"
 
 def record_url(dag_id: str, run_id: str) -> str:
     """The page of a DAG run's drill; without a configured address one that a browser on Airflow's page resolves."""
-    base = str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    return f"{base}{PREFIX}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+    return f"{_base()}{record_path(dag_id, run_id)}"
+
+
+def record_path(dag_id: str, run_id: str) -> str:
+    """The same below Airflow's address."""
+    return f"{PREFIX}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def _base() -> str:
+    return str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
+
+
+def question_url(dag_id: str, run_id: str) -> str:
+    """Where the triage question is answered."""
+    return f"{_base()}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/tasks/triage/required_actions"
 
 
 @attrs.define

@@ -13,7 +13,8 @@ from airflow_dr_provider.domain.triage import Answer
 from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.hooks.drill import judged
 from airflow_dr_provider.hooks.exceptions import DrillFailedError
-from airflow_dr_provider.links.drill import DrillRecordLink
+from airflow_dr_provider.links.drill import DrillRecordLink, record_url
+from airflow_dr_provider.notifications.announce import announce
 from airflow_dr_provider.operators.base import DrillOperator
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.request import run_request
@@ -142,6 +143,7 @@ class DrillReportOperator(DrillOperator):
         """Close; outcome and exit code go to XCom."""
         with self.hook().drill(self.run_id_in_store) as drill:
             record = self.run(drill.close())
+            announce(drill, record, record_url(context["dag"].dag_id, context["run_id"]))
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
         return {"outcome": record["outcome"], "exit_code": record["exit_code"]}
 
@@ -161,6 +163,8 @@ class DrillVerdictOperator(DrillOperator):
         """
         with self.hook().drill(self.run_id_in_store) as drill:
             record = self.run(drill.close())
+            # Done by the report, unless a person marked the run failed before that, or somebody didn't answer then.
+            announce(drill, record, record_url(context["dag"].dag_id, context["run_id"]))
         for kept in record.get("kept", ()):
             self.log.info("kept by request until %s: %s", kept["until"], kept["name"])
         why = failure_of(record)

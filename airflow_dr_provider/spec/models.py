@@ -24,6 +24,7 @@ from airflow_dr_provider.domain.routing import TAGS
 from airflow_dr_provider.spec.base import CONNECTION_ID, FilePath, Identifier, Name, QualifiedName, SegmentName, SpecPart, Text
 from airflow_dr_provider.spec.durations import Duration
 from airflow_dr_provider.spec.gate import Query, Smoke, TierChecks, known_checks
+from airflow_dr_provider.spec.notifications import Channel
 from airflow_dr_provider.spec.repository import RepositorySpec
 from airflow_dr_provider.spec.sandbox import SandboxSpec
 from airflow_dr_provider.spec.sizes import Size
@@ -226,6 +227,8 @@ class DrillSpec(SpecPart):
     """Queries whose plans and latency are compared with those of earlier good runs."""
     triage: Triage = Triage()
     """What happens when no tier recovered."""
+    notifications: tuple[Channel, ...] = Field(default=(), max_length=16)
+    """Whom Airflow tells of outcomes and questions."""
     verification: Verification = Verification()
     """How often the repository's content is read anew."""
     overlap: StrictBool = False

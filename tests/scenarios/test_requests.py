@@ -61,7 +61,12 @@ def test_another_target_than_the_specs(stage: Stage, place: Path, monkeypatch: p
     ids=str,
 )
 def test_what_makes_no_sense_ends_before_a_run_opens(
-    stage: Stage, place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, form: dict[str, Any], told: str
+    stage: Stage,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    form: dict[str, Any],
+    told: str,
 ) -> None:
     said: list[str] = []
     from airflow_dr_provider.operators.drill import StartDrillOperator
