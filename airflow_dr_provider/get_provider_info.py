@@ -26,9 +26,8 @@ EXTRA_LINKS: tuple[str, ...] = (
     "airflow_dr_provider.links.drill.DrillRecordLink",
     "airflow_dr_provider.links.drill.SandboxLogLink",
 )
-PLUGINS: tuple[tuple[str, str], ...] = (
-    ("airflow_dr", "airflow_dr_provider.plugins.plugin.DrillPlugin"),
-)  # (the plugin's name, its class)
+PLUGINS: tuple[tuple[str, str], ...] = ()  # (the plugin's name, its class)
+"""Empty on purpose: Airflow 3.3 loads these only where ``[core] lazy_discover_providers`` is off. Ours is an entry point."""
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -20,7 +20,7 @@ RETRY = "retry"
 def question(spec: DrillSpec) -> HITLOperator:
     """The question, on Airflow's page under *Required Actions*. It ends by itself, as unanswered."""
     tiers = [tier.name for tier in spec.tiers]
-    users = [{"id": user, "name": user} for user in spec.triage.assigned_users]
+    users: Any = [{"id": user, "name": user} for user in spec.triage.assigned_users]
     return HITLOperator(
         task_id="triage",
         subject=f"Disaster recovery drill {spec.drill}: no tier recovered",
@@ -34,7 +34,7 @@ def question(spec: DrillSpec) -> HITLOperator:
             "comment": Param(None, type=["null", "string"], maxLength=2000, title="Comment"),
             "tier": Param(tiers[0], enum=tiers, title="Tier", description="To try again"),
         },
-        **({"assigned_users": users} if users else {}),
+        assigned_users=users or None,
         notifiers=question_notifiers(spec),
         response_timeout=spec.triage.response_timeout,
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -30,7 +31,7 @@ def rto_deadline(spec: DrillSpec) -> dict[str, Any]:
     if not channels:
         return {}
     try:
-        from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
+        deadline: Any = import_module("airflow.sdk.definitions.deadline")
     except ImportError:
         return {}
     told = {
@@ -38,14 +39,10 @@ def rto_deadline(spec: DrillSpec) -> dict[str, Any]:
         "seconds": spec.objectives.rto.total_seconds(),
         "channels": [channel.model_dump(mode="json") for channel in channels],
     }
-    try:
-        from airflow.sdk import SyncCallback
-    except ImportError:
-        callback: Any = AsyncCallback(rto_passed_async, kwargs=told)
-    else:
-        callback = SyncCallback(rto_passed, kwargs=told)
-    alert = DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=spec.objectives.rto, callback=callback)
-    return {"deadline": alert}
+    made = getattr(deadline, "SyncCallback", None)
+    callback = made(rto_passed, kwargs=told) if made else deadline.AsyncCallback(rto_passed_async, kwargs=told)
+    queued = deadline.DeadlineReference.DAGRUN_QUEUED_AT
+    return {"deadline": deadline.DeadlineAlert(reference=queued, interval=spec.objectives.rto, callback=callback)}
 
 
 def rto_passed(*, drill: str, seconds: float, channels: list[Any], context: Any = None, **_: Any) -> None:

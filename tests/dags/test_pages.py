@@ -27,12 +27,20 @@ PAGE = "/dr/dags/orders/runs/manual__2026-03-01T04:00:00+00:00"
 
 @pytest.fixture(scope="module")
 def server(airflow_database: Path) -> Iterator[Any]:
+    from airflow import plugins_manager, settings
     from airflow.api_fastapi.app import create_app, purge_cached_app
     from starlette.testclient import TestClient
 
+    # Installed, the package is found by its entry point; here the same class lies in Airflow's folder of plugins.
+    plugins = Path(settings.PLUGINS_FOLDER or "")
+    plugins.mkdir(exist_ok=True)
+    (plugins / "drills.py").write_text("from airflow_dr_provider.plugins.plugin import DrillPlugin\n")
+    plugins_manager._get_plugins.cache_clear()
+    plugins_manager.get_fastapi_plugins.cache_clear()
     with TestClient(create_app(apps="core"), base_url="http://testserver") as client:
         yield client
     purge_cached_app()
+    (plugins / "drills.py").unlink()
 
 
 @pytest.fixture
