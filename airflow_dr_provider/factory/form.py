@@ -37,7 +37,7 @@ def form(spec: DrillSpec) -> dict[str, Param]:
             type=["null", "string"],
             maxLength=100,
             title="Which one",
-            description_md="A time with an offset, an LSN, a transaction id or a restore point's name.",
+            description_md="Its time, LSN, id or name.",
             section=RECOVERY,
         ),
         "as_of": Param(
@@ -45,14 +45,14 @@ def form(spec: DrillSpec) -> dict[str, Param]:
             type=["null", "string"],
             format="date-time",
             title="Moment of the disaster",
-            description_md="RPO is counted from it. Now, when left empty.",
+            description_md="RPO counts from it.",
             section=RECOVERY,
         ),
         "first_tier": Param(
             tiers[0],
             enum=tiers,
             title="First tier",
-            description_md="Those before it are not tried; the run is then degraded at best.",
+            description_md="Those before it are not tried.",
             section=RUN,
         ),
         "keep_minutes": Param(
@@ -61,7 +61,7 @@ def form(spec: DrillSpec) -> dict[str, Param]:
             minimum=0,
             maximum=LONGEST_KEEP_SECONDS // 60,
             title="Keep the server, minutes",
-            description_md="It stays up after the run; needs a reason.",
+            description_md="Needs a reason.",
             section=RUN,
         ),
         "reason": Param(
@@ -69,7 +69,6 @@ def form(spec: DrillSpec) -> dict[str, Param]:
             type=["null", "string"],
             maxLength=LONGEST_REASON,
             title="Reason",
-            description_md="Kept in the record.",
             section=RUN,
         ),
         "inject": Param(
@@ -77,14 +76,14 @@ def form(spec: DrillSpec) -> dict[str, Param]:
             enum=[NONE, *FAULTS],
             title="Fault",
             # What each does is in `airflow-dr inject --list`; here it would be the largest part of each version of the DAG.
-            description_md="Damages the drill's own copy; the run then proves nothing else.",
+            description_md="Damages the drill's own copy.",
             section=DRILL_OF_THE_DRILL,
         ),
         "inject_tier": Param(
             None,
             enum=[None, *tiers],
             title="Tier",
-            description_md="Whose first attempt it strikes; the run's first, when left empty.",
+            description_md="Its first attempt is struck.",
             section=DRILL_OF_THE_DRILL,
         ),
     }

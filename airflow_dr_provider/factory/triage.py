@@ -20,13 +20,13 @@ RETRY = "retry"
 def question(spec: DrillSpec) -> HITLOperator:
     """The question, on Airflow's page under *Required Actions*. It ends by itself, as unanswered."""
     tiers = [tier.name for tier in spec.tiers]
-    users: Any = [{"id": user, "name": user} for user in spec.triage.assigned_users]
+    users = [{"id": user, "name": user} for user in spec.triage.assigned_users]
+    assigned: dict[str, Any] = {"assigned_users": users} if users else {}
     return HITLOperator(
         task_id="triage",
-        subject=f"Disaster recovery drill {spec.drill}: no tier recovered",
+        subject=f"{spec.drill}: no tier recovered",
         body=(
-            "The record page says what was tried and why it failed, as does `airflow-dr show {{ dag.dag_id }}:{{ run_id }}`. "
-            "A risk is accepted with a comment only."
+            "Why: `airflow-dr show {{ dag.dag_id }}:{{ run_id }}`, or the tab Drill. A risk is accepted with a comment only."
         ),
         options=[answer.value for answer in Answer],
         defaults=[Answer.NONE.value],
@@ -34,7 +34,7 @@ def question(spec: DrillSpec) -> HITLOperator:
             "comment": Param(None, type=["null", "string"], maxLength=2000, title="Comment"),
             "tier": Param(tiers[0], enum=tiers, title="Tier", description="To try again"),
         },
-        assigned_users=users or None,
+        **assigned,
         notifiers=question_notifiers(spec),
         response_timeout=spec.triage.response_timeout,
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import BaseBranchOperator
+from airflow.providers.standard.operators.branch import BaseBranchOperator
 
 from airflow_dr_provider.domain.chain import TRIAGE, Move, Step
 from airflow_dr_provider.domain.verdicts import StageName

@@ -79,7 +79,7 @@ def test_it_survives_serialisation(dag: DAG) -> None:
 
 
 def test_it_is_small(dag: DAG) -> None:
-    assert len(json.dumps(DagSerialization.to_dict(dag))) < 32_500
+    assert len(json.dumps(DagSerialization.to_dict(dag))) < 32_000
 
 
 def test_it_is_the_same_in_every_process(folder: Path) -> None:
