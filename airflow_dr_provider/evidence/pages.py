@@ -16,7 +16,8 @@ body{font:14px/1.5 system-ui,sans-serif;margin:0 auto;padding:1.5rem;max-width:7
 h1{font-size:1.35rem;margin:0 0 .25rem}h2{font-size:1.05rem;margin:1.75rem 0 .5rem}h3{font-size:1rem;margin:1.25rem 0 .25rem}
 table{border-collapse:collapse;width:100%;margin:.25rem 0}th,td{text-align:left;vertical-align:top;padding:.3rem .75rem .3rem 0;
 border-bottom:1px solid var(--line);overflow-wrap:anywhere}th{font-weight:600;color:var(--dim);white-space:nowrap}
-td.n{white-space:nowrap;font-variant-numeric:tabular-nums}code,pre{font:12.5px/1.5 ui-monospace,monospace}
+td.n{white-space:nowrap;font-variant-numeric:tabular-nums}table.s td:first-child{width:13rem}table.s td:nth-child(2){width:9rem}td code{white-space:nowrap}
+code,pre{font:12.5px/1.5 ui-monospace,monospace}
 pre{background:var(--soft);padding:.75rem;overflow:auto;white-space:pre-wrap}.dim{color:var(--dim)}
 .PASSED,.RECOVERED,.met{color:var(--good)}.COULD_NOT_VERIFY,.RECOVERED_DEGRADED{color:var(--warn)}
 .FAILED,.MANUAL_TRIAGE,.missed{color:var(--bad)}b.o{font-size:1.15rem}ul{margin:.25rem 0;padding-left:1.25rem}
@@ -175,8 +176,8 @@ def _attempt(attempt: dict[str, Any], here: str) -> str:
         f"<td>{_e(check['detail'])}</td></tr>"
         for check in attempt.get("checks", ())
     )
-    found = f"<details open><summary>Checks</summary><table>{checks}</table></details>" if checks else ""
-    return f"{head}<table>{stages}</table>{found}"
+    found = f'<details open><summary>Checks</summary><table class="s">{checks}</table></details>' if checks else ""
+    return f'{head}<table class="s">{stages}</table>{found}'
 
 
 def _section(title: str, rows: Sequence[Sequence[Any]]) -> str:
