@@ -16,7 +16,9 @@ body{font:14px/1.5 system-ui,sans-serif;margin:0 auto;padding:1.5rem;max-width:7
 h1{font-size:1.35rem;margin:0 0 .25rem}h2{font-size:1.05rem;margin:1.75rem 0 .5rem}h3{font-size:1rem;margin:1.25rem 0 .25rem}
 table{border-collapse:collapse;width:100%;margin:.25rem 0}th,td{text-align:left;vertical-align:top;padding:.3rem .75rem .3rem 0;
 border-bottom:1px solid var(--line);overflow-wrap:anywhere}th{font-weight:600;color:var(--dim);white-space:nowrap}
-td.n{white-space:nowrap;font-variant-numeric:tabular-nums}table.s td:first-child{width:13rem}table.s td:nth-child(2){width:9rem}td code{white-space:nowrap}
+td.n{white-space:nowrap;font-variant-numeric:tabular-nums}
+table.s td:first-child{width:13rem}table.s td:nth-child(2){width:9rem}
+td code{white-space:nowrap}
 code,pre{font:12.5px/1.5 ui-monospace,monospace}
 pre{background:var(--soft);padding:.75rem;overflow:auto;white-space:pre-wrap}.dim{color:var(--dim)}
 .PASSED,.RECOVERED,.met{color:var(--good)}.COULD_NOT_VERIFY,.RECOVERED_DEGRADED{color:var(--warn)}
