@@ -123,7 +123,7 @@ def test_a_target_that_nothing_reaches_goes_straight_to_triage(
     assert (ended.record["outcome"], ended.state) == ("MANUAL_TRIAGE", "failed")
     assert ended.moves == [("start", "manual_triage", "TARGET_IN_FUTURE")]
     assert {task for task, state in ended.tasks.items() if state == "success"} == {
-        "start", "route_start", "triage", "answer", "report",
+        "start", "route_start", "triage", "answer", "route_answer", "report",
     }  # fmt: skip
     assert not any("primary/" in source for source, *_ in ended.log)
 
