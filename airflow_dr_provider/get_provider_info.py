@@ -19,11 +19,16 @@ _PACKAGE = "airflow_dr_provider"
 ROOMS = ("operators", "sensors", "hooks", "triggers")
 
 # Classes and functions that Airflow looks up one by one. A new one is named here; a test compares the lists with the rooms.
-NOTIFICATIONS: tuple[str, ...] = ()
-EXTRA_LINKS: tuple[str, ...] = ()
-# Plugins that only matter where providers are loaded eagerly. What every scheduler needs is an entry point ``airflow.plugins``:
-# with ``[core] lazy_load_providers``, which is the default, Airflow 3.3.2 doesn't look at these (``plugins_manager._get_plugins``).
+NOTIFICATIONS: tuple[str, ...] = (
+    "airflow_dr_provider.notifications.outcome.DrillOutcomeNotifier",
+    "airflow_dr_provider.notifications.question.DrillQuestionNotifier",
+)
+EXTRA_LINKS: tuple[str, ...] = (
+    "airflow_dr_provider.links.drill.DrillRecordLink",
+    "airflow_dr_provider.links.drill.SandboxLogLink",
+)
 PLUGINS: tuple[tuple[str, str], ...] = ()  # (the plugin's name, its class)
+"""Empty on purpose: Airflow 3.3 loads these only where ``[core] lazy_discover_providers`` is off. Ours are entry points."""
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from airflow_dr_provider.domain.chain import Move
-from airflow_dr_provider.domain.injection import parse_injections
+from airflow_dr_provider.domain.request import PLAIN, RunRequest
 from airflow_dr_provider.domain.verdicts import StageName, Verdict
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.spec.loader import spec_digest
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.abandon import abandon
 from airflow_dr_provider.stages.drill import Drill
+from airflow_dr_provider.stages.injection import strikes
 from airflow_dr_provider.stages.interruption import interruptible
 from airflow_dr_provider.stages.ownership import is_abandoned, this_process
 from airflow_dr_provider.stages.services import Progress, Services
@@ -33,6 +34,7 @@ async def run_drill(
     wait: bool = False,
     trigger: str = "runner",
     inject: Sequence[str] = (),
+    request: RunRequest = PLAIN,
 ) -> dict[str, Any]:
     """Walk a drill's chain to its end, or go on with the unfinished run whose process is dead.
 
@@ -40,12 +42,15 @@ async def run_drill(
     :param new: don't go on with an unfinished run; clean it up and begin another.
     :param wait: wait for a run of this drill that is under way, instead of refusing.
     :param inject: faults to inject into the run's own copy, ``FAULT`` or ``FAULT@TIER``.
+    :param request: what whoever triggered the run asks of it.
     :return: the record.
     :raises SpecError: ``INJECTION_REFUSED`` for a fault or a tier that isn't known.
     :raises StateError: ``ALREADY_RUNNING``, or the state store can't be used.
     :raises RunInterruptedError: after SIGTERM, SIGINT or SIGHUP, once everything is cleaned up.
     """
-    return await interruptible(_walk(services, spec, as_of=as_of, new=new, wait=wait, trigger=trigger, inject=inject))
+    injected = strikes(spec, inject, request)
+    walk = _walk(services, spec, as_of=as_of, new=new, wait=wait, trigger=trigger, injected=injected, request=request)
+    return await interruptible(walk)
 
 
 async def _walk(
@@ -56,10 +61,10 @@ async def _walk(
     new: bool,
     wait: bool,
     trigger: str,
-    inject: Sequence[str],
+    injected: tuple[str, ...],
+    request: RunRequest,
 ) -> dict[str, Any]:
-    injected = tuple(injection.text for injection in parse_injections(inject, [tier.name for tier in spec.tiers]))
-    earlier = await _earlier(services, spec, as_of=as_of, new=new, wait=wait, injected=injected)
+    earlier = await _earlier(services, spec, as_of=as_of, new=new, wait=wait, injected=injected, request=request)
     now = services.clock()
     drill = await _interruptible(
         services,
@@ -71,10 +76,11 @@ async def _walk(
             trigger=earlier.trigger if earlier else trigger,
             as_of=earlier.as_of if earlier else as_of,
             inject=injected,
+            request=request,
         ),
         spec,
     )
-    rung: int | None = 0 if drill.terminal is None else None
+    rung: int | None = drill.first if drill.terminal is None else None
     while rung is not None:
         await _attempt(drill, rung)
         step = drill.next_step(rung)
@@ -113,7 +119,14 @@ async def _attempt(drill: Drill, rung: int) -> None:
 
 
 async def _earlier(
-    services: Services, spec: DrillSpec, *, as_of: datetime | None, new: bool, wait: bool, injected: tuple[str, ...]
+    services: Services,
+    spec: DrillSpec,
+    *,
+    as_of: datetime | None,
+    new: bool,
+    wait: bool,
+    injected: tuple[str, ...],
+    request: RunRequest,
 ) -> Run | None:
     """The unfinished run to go on with, if there is one; those that can't be gone on with are cleaned up and closed.
 
@@ -126,7 +139,7 @@ async def _earlier(
                 alive = True
                 continue
             same = run.owner.kind == "runner" and run.spec_digest == spec_digest(spec) and as_of in (None, run.as_of)
-            if new or not same or run.injected != injected:
+            if new or not same or (run.injected, run.request) != (injected, request):
                 await abandon(services, run, "INTERRUPTED", "its process ended without closing it; another run began")
                 continue
             services.progress(Progress(run_id=run.id, place="start", message=f"going on with {run.id}, whose process is dead"))

@@ -16,12 +16,16 @@ def lint(paths: tuple[Path, ...], as_json: bool) -> None:
     """Check specs; a folder stands for every YAML file in it. Exit code 0 when all are good, 2 when one is bad."""
     from airflow_dr_provider.errors import SpecError
     from airflow_dr_provider.spec.loader import find_specs, load_spec
+    from airflow_dr_provider.spec.notifications import missing_packages
 
     found = find_specs(paths)
     results: list[dict[str, object]] = []
     for path in found:
         try:
             spec = load_spec(path)
+            missing = missing_packages(spec.notifications)
+            if missing:
+                raise SpecError(f"{path}: {' '.join(missing)}", facts={"problems": list(missing)})
         except SpecError as error:
             results.append(
                 {"path": str(path), "ok": False, "problems": error.facts.get("problems", []), "message": error.message}

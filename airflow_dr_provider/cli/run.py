@@ -40,6 +40,10 @@ def parse_moment(text: str) -> datetime:
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Write the record to this file too.")
 @click.option("--new", is_flag=True, help="Don't go on with an unfinished run whose process is dead; clean it up.")
 @click.option("--wait", is_flag=True, help="Wait for a run of this drill that is under way.")
+@click.option("--target", metavar="KIND[=VALUE]", help="Recover to latest, time=…, lsn=…, xid=… or restore_point=… instead.")
+@click.option("--first-tier", metavar="TIER", help="Begin at this tier; those before it are not tried.")
+@click.option("--keep-for", metavar="TIME", help="Leave the recovered server up for this long, 24h at most; needs --reason.")
+@click.option("--reason", help="Why the drill is run; kept in the record.")
 @click.option("--inject", multiple=True, metavar="FAULT[@TIER]", help="Drill the drill: damage its own copy; repeatable.")
 def run(
     spec: Path,
@@ -51,6 +55,10 @@ def run(
     new: bool,
     wait: bool,
     inject: tuple[str, ...],
+    target: str | None,
+    first_tier: str | None,
+    keep_for: str | None,
+    reason: str | None,
 ) -> None:
     r"""Walk the chain of the drill in SPEC.
 
@@ -70,6 +78,7 @@ def run(
             new=new,
             wait=wait,
             inject=inject,
+            asked={"target": target, "first_tier": first_tier, "keep_for": keep_for, "reason": reason},
         )
     except DrillError as error:
         code = 128 + error.signal_number if isinstance(error, RunInterruptedError) else int(ExitCode.COULD_NOT_VERIFY)
@@ -104,14 +113,18 @@ def _run(
     new: bool,
     wait: bool,
     inject: tuple[str, ...],
+    asked: dict[str, str | None],
 ) -> dict[str, Any]:
     from airflow_dr_provider.cli.services import opened_services
     from airflow_dr_provider.cli.summary import progress_line, summary_lines
     from airflow_dr_provider.runner import run_drill
     from airflow_dr_provider.spec.loader import load_spec
+    from airflow_dr_provider.spec.request import requested_target, run_request
     from airflow_dr_provider.stages.services import Progress
 
     spec = load_spec(path)
+    kind, value = requested_target(asked.pop("target") or "")
+    request = run_request(spec, recover_to=kind, value=value, **asked)
     moment = parse_moment(as_of) if as_of else None
     if record is not None:
         _check_writable(record)
@@ -123,7 +136,7 @@ def _run(
 
     click.echo(f"  drill {spec.drill}: {' → '.join(tier.name for tier in spec.tiers)} → manual triage", err=quiet)
     with opened_services(state, workdir, progress=show) as services:
-        document = asyncio.run(run_drill(services, spec, as_of=moment, new=new, wait=wait, inject=inject))
+        document = asyncio.run(run_drill(services, spec, as_of=moment, new=new, wait=wait, inject=inject, request=request))
         place = services.store.url_without_password
     if record is not None:
         _write(record, document)

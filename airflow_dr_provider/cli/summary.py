@@ -59,6 +59,13 @@ def summary_lines(record: dict[str, Any], *, record_place: str = "") -> list[str
     for injected in record.get("injected", []):
         lines.append(f"  INJECTED   {injected['fault']} on {injected['tier']}: {injected.get('detail', 'no report')}")
     lines += [f"  finding    {finding['subject']}: {finding['detail']}" for finding in record.get("findings", [])]
+    if record.get("not_tried"):
+        lines.append(f"  not tried  {', '.join(record['not_tried'])}, by request")
+    for kept in record.get("kept", []):
+        lines.append(
+            f"  kept       {kept['name']} until {kept['until']}: socket {kept['address']}, port {kept['port']}, "
+            f"credentials in {kept['credentials']}"
+        )
     lines += [f"  LEFT OVER  {left}" for left in record.get("leftovers", [])]
     if record_place:
         lines.append(f"  record     {record_place}")

@@ -41,6 +41,7 @@ class Rung(Value):
     :param number: which attempt of that tier it is, from 1.
     :param role: the tier's role.
     :param retries: how often a stage may be tried again on the spot.
+    :param asked: whether it is no part of the chain, but what a person asked for when the chain had ended in triage.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Rung(Value):
     number: int
     role: str
     retries: int
+    asked: bool = False
 
     @property
     def state(self) -> str:
@@ -75,6 +77,20 @@ def unroll(tiers: Sequence[tuple[str, str, int]], candidates: int) -> tuple[Rung
         number = max(1, index - len(tiers) + 2)
         rungs.append(Rung(index=index, tier=name, number=number, role=role, retries=retries))
     return tuple(rungs)
+
+
+def first_rung(rungs: Sequence[Rung], tier: str | None) -> Rung:
+    """The rung that a run begins with: the first attempt of a tier, or the chain's.
+
+    :raises StopIteration: for a tier that isn't in the chain; requests are checked for that before a run opens.
+    """
+    return rungs[0] if tier is None else next(rung for rung in rungs if rung.tier == tier)
+
+
+def asked_rung(rungs: Sequence[Rung], tier: str) -> Rung:
+    """One more attempt of a tier, after the whole chain."""
+    same = [rung for rung in rungs if rung.tier == tier]
+    return same[-1].model_copy(update={"index": len(rungs), "number": same[-1].number + 1, "asked": True})
 
 
 class AttemptHistory(Value):
@@ -154,13 +170,14 @@ def retry_here(result: StageResult, rung: Rung) -> bool:
     return signature(_code(result)).recoverability is Recoverability.SELF_HEALING and result.tries <= rung.retries
 
 
-def next_step(rungs: Sequence[Rung], history: History) -> Step:
+def next_step(rungs: Sequence[Rung], history: History, *, begin: int = 0) -> Step:
     """What comes next, decided from the last attempt.
 
+    :param begin: the index of the rung that the run begins with.
     :raises KeyError: for a signature that isn't registered.
     """
     if not history:
-        return Step(move=Move.NEXT_RUNG, source=START, destination=place(rungs[0]), rung=0, reason="opened")
+        return Step(move=Move.NEXT_RUNG, source=START, destination=place(rungs[begin]), rung=begin, reason="opened")
     attempt = history[-1]
     rung = rungs[attempt.rung]
     here = place(rung)
@@ -222,7 +239,8 @@ def _next_rung(rungs: Sequence[Rung], rung: Rung, failure: StageResult | None, d
     """
     chosen = failure is not None and failure.stage is not StageName.SELECT
     again = chosen and domain in ANOTHER_BACKUP_MAY_SERVE
-    return next((other for other in rungs[rung.index + 1 :] if again or other.tier != rung.tier), None)
+    later = (other for other in rungs[rung.index + 1 :] if not other.asked)
+    return next((other for other in later if again or other.tier != rung.tier), None)
 
 
 def _any_failed(history: History) -> bool:
@@ -251,13 +269,16 @@ OUTCOME_EXIT_CODES: dict[Outcome, ExitCode] = {
 
 
 def outcome(
-    rungs: Sequence[Rung], history: History, *, leftovers: int, rto_met: bool | None, short: bool
+    rungs: Sequence[Rung], history: History, *, leftovers: int, rto_met: bool | None, short: bool, begin: int = 0
 ) -> tuple[Outcome, ExitCode, tuple[str, ...]]:
     """What a run amounts to, with the sentences that say why.
 
-    RECOVERED is said only when the first rung's first candidate carried it, up to the target, within the RTO. A history that
-    ends before the chain does (a signal, a lost runner) has recovered nothing.
+    RECOVERED is said only when the chain's first rung carried it with its first candidate, up to the target, within the RTO.
+    A run that began at a later tier, because a person chose so, is RECOVERED_DEGRADED at best: RECOVERED claims that the first
+    pathway works, and nothing was found out about that one. A history that ends before the chain does (a signal, a lost
+    runner) has recovered nothing.
 
+    :param begin: the index of the rung that the run began with.
     :param leftovers: how many resources of the run are still there: with any, the exit code is 4 whatever the outcome.
     :param rto_met: None when there is no objective.
     :param short: whether the recovery stopped before the target.
@@ -265,8 +286,13 @@ def outcome(
     reasons: list[str] = []
     if history and history[-1].passed:
         rung = rungs[history[-1].rung]
-        if rung.index > 0 or len(history) > 1:
-            reasons.append(f"{place(rung)} carried it, after {_tried(rungs, history[:-1])}.")
+        if rung.index > begin or len(history) > 1:
+            asked = ", asked for in triage" if rung.asked else ""
+            reasons.append(f"{place(rung)} carried it{asked}, after {_tried(rungs, history[:-1])}.")
+        if begin > 0:
+            reasons.append(
+                f"The run began at {place(rungs[begin])}, by request: {', '.join(not_tried(rungs, begin))} not tried."
+            )
         if short:
             reasons.append("It stopped before the target.")
         if rto_met is False:
@@ -283,6 +309,11 @@ def outcome(
         reasons.append(f"Left behind: {leftovers} {'resource' if leftovers == 1 else 'resources'}.")
         code = ExitCode.CLEANUP_FAILED
     return result, code, tuple(reasons)
+
+
+def not_tried(rungs: Sequence[Rung], begin: int) -> tuple[str, ...]:
+    """The tiers that a run that begins at a rung leaves out."""
+    return tuple(dict.fromkeys(rung.tier for rung in rungs[:begin]))
 
 
 def _tried(rungs: Sequence[Rung], history: Sequence[AttemptHistory]) -> str:
@@ -313,14 +344,14 @@ def states(rungs: Sequence[Rung]) -> tuple[str, ...]:
     return (START, *(place(rung) for rung in rungs), *ENDS)
 
 
-def edges(rungs: Sequence[Rung]) -> tuple[Edge, ...]:
+def edges(rungs: Sequence[Rung], *, begin: int = 0) -> tuple[Edge, ...]:
     """Every transition that a chain may take; what is not listed never happens.
 
     The end is below the last rung, and also below the last tier's first: its further rungs are skipped when no other backup
-    could help.
+    could help. Triage leads on to the attempt that a person asked for, when one did.
     """
     found = [
-        Edge(source=START, destination=place(rungs[0]), move=Move.NEXT_RUNG, when="the run opened"),
+        Edge(source=START, destination=place(rungs[begin]), move=Move.NEXT_RUNG, when="the run opened"),
         Edge(source=START, destination=TRIAGE, move=Move.TRIAGE, when="the target can't be reached"),
         Edge(source=START, destination=COULD_NOT_VERIFY, move=Move.DONE, when="the drill can't begin"),
     ]
@@ -329,7 +360,9 @@ def edges(rungs: Sequence[Rung]) -> tuple[Edge, ...]:
         found.append(Edge(source=here, destination=here, move=Move.CONTINUE, when="a stage passed"))
         found.append(Edge(source=here, destination=here, move=Move.RETRY, when="a failure that may heal, tries left"))
         found.append(Edge(source=here, destination=RECOVERED, move=Move.DONE, when="the gate passed"))
-        following = rungs[rung.index + 1] if rung.index + 1 < len(rungs) else None
+        if rung.asked:
+            found.append(Edge(source=TRIAGE, destination=here, move=Move.NEXT_RUNG, when="a person asked for it"))
+        following = rungs[rung.index + 1] if rung.index + 1 < len(rungs) and not rungs[rung.index + 1].asked else None
         if following is not None:
             same = following.tier == rung.tier
             when = "the backup, its data or the archive failed" if same else "any failure"
@@ -343,8 +376,9 @@ def edges(rungs: Sequence[Rung]) -> tuple[Edge, ...]:
     return tuple(found)
 
 
-def legal(rungs: Sequence[Rung], step: Step) -> bool:
+def legal(rungs: Sequence[Rung], step: Step, *, begin: int = 0) -> bool:
     """Whether a step is one of the chain's transitions."""
     return any(
-        (edge.source, edge.destination, edge.move) == (step.source, step.destination, step.move) for edge in edges(rungs)
+        (edge.source, edge.destination, edge.move) == (step.source, step.destination, step.move)
+        for edge in edges(rungs, begin=begin)
     )

@@ -73,6 +73,7 @@ class SelectionInputs(Value):
     :param stopping_points: for target latest, the last record before a backup's hole, by backup id: up to there a backup may
         serve that can't reach the target, when the RPO allows it.
     :param tried: ids that failed in this run through no fault of theirs; they may be chosen again, and their rows say so.
+    :param another: whether those come last, whatever their score: a person asked for another backup.
     """
 
     catalog: Catalog
@@ -86,6 +87,7 @@ class SelectionInputs(Value):
     runnable_versions: tuple[int, ...] | None = None
     stopping_points: dict[str, StoppingPoint] = Field(default_factory=dict)
     tried: tuple[str, ...] = ()
+    another: bool = False
 
 
 def reaches(reach: Reach, target: ResolvedTarget) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from airflow_dr_provider.domain.catalog import Backup, SegmentRange
@@ -92,7 +93,8 @@ def select(inputs: SelectionInputs) -> SelectionTable:
     for backup in entries:
         backups.setdefault(backup.id, backup)
     cluster = cluster_of(inputs.catalog)
-    candidates = sorted((_candidate(inputs, backup, continuity, backups, cluster) for backup in backups.values()), key=_rank)
+    judged = (_candidate(inputs, backup, continuity, backups, cluster) for backup in backups.values())
+    candidates = sorted(judged, key=partial(_rank, another=inputs.another))
     rows = tuple(candidate.row for candidate in candidates)
     if candidates and candidates[0].row.eligible:
         best = candidates[0]
@@ -130,9 +132,9 @@ def _candidate(
     return _Candidate(backup, reach, short, row)
 
 
-def _rank(candidate: _Candidate) -> tuple[bool, int, int, str]:
+def _rank(candidate: _Candidate, *, another: bool) -> tuple[bool, bool, int, int, str]:
     row, stop = candidate.row, candidate.backup.stop_lsn
-    return not row.eligible, -(row.score or 0), -int(stop) if stop is not None else 1, row.backup_id
+    return not row.eligible, another and row.tried, -(row.score or 0), -int(stop) if stop is not None else 1, row.backup_id
 
 
 def _coordinate(inputs: SelectionInputs, best: _Candidate, continuity: Continuity) -> RestoreCoordinate:

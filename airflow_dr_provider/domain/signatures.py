@@ -162,6 +162,7 @@ _TABLE: tuple[tuple[str, Recoverability, Severity, Domain, str], ...] = (
     ("STATE_INTERRUPTED", _SELF, _MEDIUM, Domain.CONFIGURATION, "the state store went away or was locked for too long"),
     ("ALREADY_RUNNING", _MANUAL, _LOW, Domain.CONFIGURATION, "another run of this drill is under way"),
     ("INJECTION_REFUSED", _MANUAL, _LOW, Domain.CONFIGURATION, "a fault that was to be injected could or must not be"),
+    ("REQUEST_REFUSED", _MANUAL, _LOW, Domain.CONFIGURATION, "what was asked of a run can't be done, or must not be"),
     ("INTERRUPTED", _MANUAL, _LOW, Domain.CONFIGURATION, "a person or the system ended the run"),
     ("STAGE_BROKEN", _MANUAL, _HIGH, Domain.ENVIRONMENT, "a stage raised an error that nobody foresaw"),
 )

@@ -6,10 +6,10 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
-from airflow_dr_provider.domain.chain import AttemptHistory, Rung
+from airflow_dr_provider.domain.chain import AttemptHistory, Rung, first_rung, not_tried
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
 from airflow_dr_provider.spec.models import DrillSpec
-from airflow_dr_provider.state.records import Run, Transition
+from airflow_dr_provider.state.records import Attempt, Run, Transition
 from airflow_dr_provider.state.store import Store
 
 FORMAT = 1
@@ -41,6 +41,7 @@ def build_record(
         "drill": run.drill,
         "run_id": run.id,
         "trigger": run.trigger,
+        "request": run.request.model_dump(mode="json"),
         "outcome": outcome,
         "exit_code": exit_code,
         "reasons": list(reasons),
@@ -58,13 +59,58 @@ def build_record(
         "opened_at": run.opened_at.isoformat(),
         "closed_at": closed_at.isoformat(),
         "findings": inputs.get("findings", []),
+        "not_tried": list(not_tried(rungs, first_rung(rungs, run.request.first_tier).index)),
         "attempts": [_attempt(store, run, rungs[attempt.rung], attempt) for attempt in history],
         "transitions": [_move(entry) for entry in log if "/" not in entry.source],
         "log": [{"number": entry.number, **_move(entry), "digest": entry.digest} for entry in log],
+        "triage": run.triage.model_dump(mode="json") if run.triage is not None else None,
         "leftovers": list(leftovers),
+        "kept": _kept(history),
         "injected": list(injected),
         "spec": {"digest": run.spec_digest, "snapshot": run.spec},
     }
+
+
+def unfinished_record(store: Store, run: Run) -> dict[str, Any]:
+    """What is known of a run that isn't closed: the part of its record that exists, for people to look at while it goes on."""
+    log = store.transitions(run.id)
+    return {
+        "drill": run.drill,
+        "run_id": run.id,
+        "trigger": run.trigger,
+        "request": run.request.model_dump(mode="json"),
+        "outcome": None,
+        "opened_at": run.opened_at.isoformat(),
+        "findings": run.inputs.get("findings", []),
+        "target": run.inputs.get("target"),
+        "triage": run.triage.model_dump(mode="json") if run.triage is not None else None,
+        "transitions": [_move(entry) for entry in log if "/" not in entry.source],
+        "attempts": [_under_way(store, attempt) for attempt in store.attempts(run.id)],
+    }
+
+
+def _under_way(store: Store, attempt: Attempt) -> dict[str, Any]:
+    results = [done.result for done in store.checkpoints(attempt.id)]
+    deciding = [result for result in results if result.stage is not StageName.TEARDOWN]
+    last = deciding[-1] if deciding else None
+    over = last is not None and (last.verdict is not Verdict.PASSED or last.stage is StageName.VALIDATE)
+    return {
+        "id": attempt.id,
+        "tier": attempt.tier,
+        "number": attempt.number,
+        "candidate": attempt.candidate,
+        "verdict": last.verdict.value if over and last is not None else "under way",
+        "signature": last.signature if last is not None else None,
+        "detail": last.detail if last is not None else "",
+        "stages": [_stage(result) for result in results],
+        "checks": [_check(check) for result in results for check in result.checks],
+    }
+
+
+def _kept(history: tuple[AttemptHistory, ...]) -> list[dict[str, Any]]:
+    """Restored servers that stay up after the run because a person asked for it: no leftovers, and each with an end."""
+    torn_down = (result for attempt in history for result in attempt.results if result.stage is StageName.TEARDOWN)
+    return [result.facts["kept"] for result in torn_down if "kept" in result.facts]
 
 
 def _move(entry: Transition) -> dict[str, Any]:

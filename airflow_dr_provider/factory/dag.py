@@ -11,43 +11,41 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.providers.standard.operators.python import BranchPythonOperator
-from airflow.sdk import DAG, Label, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, TaskGroup, TriggerRule
 from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_dr_provider.domain.chain import Rung, unroll
-from airflow_dr_provider.domain.fault_list import FAULTS
-from airflow_dr_provider.domain.injection import NONE
+from airflow_dr_provider.errors import SpecError
 from airflow_dr_provider.factory.document import dag_document
+from airflow_dr_provider.factory.form import form
 from airflow_dr_provider.factory.placement import Placement
-from airflow_dr_provider.factory.routing import route, route_start
 from airflow_dr_provider.factory.schedule import dag_schedule
+from airflow_dr_provider.factory.triage import RETRY, answered, lead, question
+from airflow_dr_provider.notifications.deadline import rto_deadline
 from airflow_dr_provider.operators.base import DRILL_RUN_ID
 from airflow_dr_provider.operators.drill import (
-    DrillAnswerOperator,
     DrillReportOperator,
     DrillVerdictOperator,
     StartDrillOperator,
 )
 from airflow_dr_provider.operators.pitr_restore import CacheWarmOperator, PITRRestoreOperator
 from airflow_dr_provider.operators.pitr_select import PITRSelectOperator
+from airflow_dr_provider.operators.proved import DrillProvedOperator
+from airflow_dr_provider.operators.router import DrillRouterOperator, DrillStartRouterOperator
 from airflow_dr_provider.operators.sandbox import SandboxProvisionOperator, SandboxReserveOperator, SandboxTeardownOperator
 from airflow_dr_provider.sensors.validation_gate import ValidationGateSensor
 from airflow_dr_provider.spec.models import DrillSpec, Tier
+from airflow_dr_provider.spec.notifications import missing_packages
 
 LOST_WORKER = {"retries": 2, "retry_delay": timedelta(seconds=10)}
 """Airflow's own retries are for tasks whose process was lost; a verdict is never tried again."""
 BACKSTOP = timedelta(minutes=10)
 """By how much Airflow's own limit on a task lies above the tier's, which the stage keeps by itself and in order."""
-OUTSIDE = ("start", "route_start", "triage", "answer", "report", "verdict")
+OUTSIDE = ("start", "route_start", "triage", "answer", "route_answer", RETRY, f"route_{RETRY}", "report", "proved", "verdict")
 """Tasks that belong to no attempt."""
 ANYWHERE = Placement()
 """Tasks that name no queue."""
 SKIPS_TEARDOWNS = ("dagrun_timeout", "fail_fast")
-DRILL_OF_THE_DRILL = "Drill of the drill"
-"""The section of the form that has faults to inject."""
-ANSWERS = ("Declare an incident", "Accept the risk", "No answer")
 
 
 def build_drill_dag(
@@ -59,12 +57,16 @@ def build_drill_dag(
     :param placement: which workers serve its tasks.
     :param dag_arguments: passed on to :class:`airflow.sdk.DAG`.
     :raises ValueError: for ``dagrun_timeout`` and ``fail_fast``, which skip teardowns.
+    :raises SpecError: when it notifies by a provider that isn't installed.
     """
     for argument in SKIPS_TEARDOWNS:
         if dag_arguments.get(argument):
             raise ValueError(
                 f"{argument} skips teardowns and would leave sandboxes behind. A drill's time is limited by its tiers' timeout."
             )
+    missing = missing_packages(spec.notifications)
+    if missing:
+        raise SpecError(" ".join(missing))
     with DAG(
         dag_id=dag_id or spec.drill,
         description=spec.description or f"Disaster recovery drill of {spec.drill}",
@@ -74,12 +76,12 @@ def build_drill_dag(
         max_active_runs=16 if spec.overlap else 1,
         tags=sorted({"dr", *spec.tags}),
         default_args={"owner": "dr", **LOST_WORKER, **_queued(placement.queue)},
-        **dag_arguments,
+        **{**rto_deadline(spec), **dag_arguments},
     ) as dag:
         build_chain(spec, Place(placement=placement))
     # After the tasks: every task that is made copies what the DAG has by then, once for each class that it is made of, and
     # keeps the last copy in each version of the serialised DAG. Airflow merges the two again when a task runs.
-    dag.params = ParamsDict(_params(spec))
+    dag.params = ParamsDict(form(spec))
     return dag
 
 
@@ -97,43 +99,6 @@ def group_names(rungs: Sequence[Rung]) -> tuple[str, ...]:
         taken |= {name, f"route_{name}"}
         names[rung.index] = name
     return tuple(names[rung.index] for rung in rungs)
-
-
-def _params(spec: DrillSpec) -> dict[str, Param]:
-    tiers = [tier.name for tier in spec.tiers]
-    return {
-        "as_of": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Moment of the disaster",
-            description_md="RPO is counted from it. Now, when left empty.",
-            section="Recovery",
-        ),
-        "reason": Param(
-            None,
-            type=["null", "string"],
-            maxLength=500,
-            title="Reason",
-            description_md="Why this drill is run by hand.",
-            section="Record",
-        ),
-        "inject": Param(
-            NONE,
-            enum=[NONE, *FAULTS],
-            values_display={name: f"{name}: {fault.meaning}" for name, fault in FAULTS.items()},
-            title="Fault",
-            description_md="Damages the drill's own copy, to see that the drill notices. The run then proves nothing else.",
-            section=DRILL_OF_THE_DRILL,
-        ),
-        "inject_tier": Param(
-            tiers[0],
-            enum=tiers,
-            title="Tier",
-            description_md="The tier whose first attempt the fault strikes.",
-            section=DRILL_OF_THE_DRILL,
-        ),
-    }
 
 
 @dataclass(frozen=True)
@@ -176,60 +141,72 @@ class Place:
         return {} if self.run_id is None else {"drill_run_id": self.run_id}
 
     @property
-    def routing(self) -> dict[str, str]:
+    def routing(self) -> dict[str, Any]:
         """Arguments of every router."""
-        return {} if self.own else {"prefix": self.prefix, **self.common}
+        return {"prefix": self.prefix, **self.common}
+
+    def of_tier(self, tier: Tier) -> dict[str, Any]:
+        """Arguments of every task of a tier's attempts: their queue and their pool."""
+        return {
+            **_queued(self.placement.queue_of(tier.sandbox.queue)),
+            **({"pool": tier.pool} if tier.pool is not None else {}),
+        }
 
 
 def build_chain(spec: DrillSpec, place: Place) -> None:
     """Put a drill's tasks into the DAG, or the task group, that is being made."""
-    common = place.common
+    common, routing = place.common, place.routing
     rungs = unroll(tuple((tier.name, tier.role, tier.retries) for tier in spec.tiers), spec.selection.candidates)
     tiers = {tier.name: tier for tier in spec.tiers}
     start = StartDrillOperator(task_id="start", spec=spec, **common, **place.start)
-    queues = {name: _queued(place.placement.queue_of(tier.sandbox.queue)) for name, tier in tiers.items()}
     groups = [
-        _group(rung, name, tiers[rung.tier], queues[rung.tier], common)
+        _group(rung, name, tiers[rung.tier], place, warm=tiers[rung.tier].cache_warming != "none")
         for rung, name in zip(rungs, group_names(rungs), strict=True)
     ]
-    # Text as keys: what goes through Airflow's serialisation has no others.
-    entries = {str(group.rung.index): group.enter.task_id for group in groups}
+    entries = {group.rung.index: group.enter.task_id for group in groups}
+    asked = len(rungs)
+    entries[asked] = f"{place.prefix}{RETRY}.enter"
 
-    begin = BranchPythonOperator(
-        task_id="route_start", python_callable=route_start, op_kwargs={"entries": entries, **place.routing}
-    )
-    triage = _triage(spec, place.run_id or DRILL_RUN_ID)
-    answer = DrillAnswerOperator(task_id="answer", question=triage.task_id, **common)
+    begin = DrillStartRouterOperator(task_id="route_start", entries=entries, **routing)
+    triage = question(spec, place.run_id or DRILL_RUN_ID)
     report = DrillReportOperator(task_id="report", trigger_rule=TriggerRule.ALL_DONE, **common)
 
     start >> begin
-    _lead(begin, groups[0].enter, "opened")
-    _lead(begin, triage, "target can't be reached")
-    _lead(begin, report, "could not begin")
-    routers: list[Any] = []
+    lead(begin, groups[0].enter, "opened")
+    later = [group for group in groups[1:] if group.rung.number == 1]
+    for group in later:
+        lead(begin, group.enter, "begins later")
+    lead(begin, triage, "target can't be reached")
+    lead(begin, report, "could not begin")
     for group, following in zip(groups, (*groups[1:], None), strict=True):
-        router = BranchPythonOperator(
+        router = DrillRouterOperator(
             task_id=f"route_{group.name}",
-            python_callable=route,
-            op_kwargs={"rung": group.rung.index, "entries": entries, **place.routing},
+            rung=group.rung.index,
+            entries=entries,
             trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
-            # It tears down what a teardown that was skipped has left, which only that host can.
-            **queues[group.rung.tier],
+            **routing,
+            # It tears down what a teardown that was skipped has left, which only that tier's host can.
+            **_queued(place.placement.queue_of(tiers[group.rung.tier].sandbox.queue)),
         )
         # Below the teardown: what a tier holds of this host is given back before the next one takes its own.
         [group.enter, group.gate, group.teardown] >> router
-        # Below every earlier router, and above triage and report: a router skips what it doesn't choose of the tasks directly
-        # below it, and of no others, so that one which ends the chain has to have all that comes later there.
-        routers >> router
         if following is not None:
-            _lead(router, following.enter, "failed")
+            lead(router, following.enter, "failed")
         if following is None or following.rung.tier == group.rung.tier:
-            _lead(router, triage, "nothing left to try")
+            lead(router, triage, "nothing left to try")
         else:
             router >> triage
-        _lead(router, report, "recovered")
-        routers.append(router)
-    triage >> answer >> report
+        lead(router, report, "recovered")
+        # A tier that the start may lead to has to lie directly below every router, too: a router skips what it doesn't choose
+        # of the tasks directly below it, and of no others. What else comes later is skipped by what lies before it.
+        router >> [other.enter for other in later if other.rung.index > group.rung.index + 1]
+    longest = max(spec.tiers, key=lambda tier: tier.timeout)
+    warm = any(tier.cache_warming != "none" for tier in spec.tiers)
+    extra = Rung(index=asked, tier=longest.name, number=1, role="asked for in triage", retries=0, asked=True)
+    retry = _group(extra, RETRY, longest, place, warm=warm)
+    answered(triage, retry, report, entries, common, routing, _queued(place.placement.queue_of(longest.sandbox.queue)))
+    proved = DrillProvedOperator(task_id="proved", drill=spec.drill, **common)
+    report >> proved
     if place.own:
         ends = [DrillVerdictOperator(task_id="verdict").as_teardown(setups=start, on_failure_fail_dagrun=True)]
     else:
@@ -238,22 +215,20 @@ def build_chain(spec: DrillSpec, place: Place) -> None:
         verdict = DrillVerdictOperator(task_id="verdict", trigger_rule=TriggerRule.ALL_DONE, **common)
         ends = [verdict, DrillVerdictOperator(task_id="close", **common).as_teardown(setups=start, on_failure_fail_dagrun=True)]
         verdict >> ends[-1]
+    proved >> ends
     report >> ends
     # A run that a person marked failed skips the report, not the teardowns: the verdict waits for those by itself.
-    for group in groups:
+    for group in (*groups, retry):
         group.teardown >> ends
 
 
-def _lead(above: Any, below: Any, label: str) -> None:
-    """An edge with a label. Not ``above >> Label(label) >> below``: that takes tasks of different groups for their groups."""
-    above.set_downstream(below, edge_modifier=Label(label))
-
-
-def _group(rung: Rung, name: str, tier: Tier, queue: dict[str, Any], common: dict[str, Any]) -> _Group:
-    limit = tier.timeout + BACKSTOP
-    defaults: Any = {**queue, **({"pool": tier.pool} if tier.pool is not None else {})}
+def _group(rung: Rung, name: str, tier: Tier, place: Place, *, warm: bool) -> _Group:
+    limit, common = tier.timeout + BACKSTOP, place.common
+    defaults: Any = place.of_tier(tier)
     with TaskGroup(group_id=name, tooltip=f"{rung.role}, attempt {rung.number}", default_args=defaults):
-        enter = EmptyOperator(task_id="enter")
+        # The start or a router leads here, whichever the run came by; those that were passed over on the way are skipped.
+        rule = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS if rung.index and rung.number == 1 else TriggerRule.ALL_SUCCESS
+        enter = EmptyOperator(task_id="enter", trigger_rule=rule)
         select = PITRSelectOperator(task_id="select", rung=rung.index, execution_timeout=limit, **common)
         reserve = SandboxReserveOperator(task_id="reserve", rung=rung.index, execution_timeout=limit, **common)
         provision = SandboxProvisionOperator(task_id="provision", rung=rung.index, execution_timeout=limit, **common)
@@ -262,28 +237,9 @@ def _group(rung: Rung, name: str, tier: Tier, queue: dict[str, Any], common: dic
         # No limit of its own: an ended teardown leaves what it was about to remove.
         teardown = SandboxTeardownOperator(task_id="teardown", rung=rung.index, priority_weight=100, **common)
         enter >> select >> reserve >> provision >> restore
-        if tier.cache_warming == "none":
+        if not warm:
             restore >> gate
         else:
             restore >> CacheWarmOperator(task_id="warm", rung=rung.index, execution_timeout=limit, **common) >> gate
         gate >> teardown.as_teardown(setups=reserve)
     return _Group(rung, name, enter, gate, teardown)
-
-
-def _triage(spec: DrillSpec, run_id: str) -> HITLOperator:
-    return HITLOperator(
-        task_id="triage",
-        subject=f"Disaster recovery drill {spec.drill}: no tier recovered",
-        body=(
-            "No tier of the chain proved a recovery. The record in the state store says what was tried and why it failed: "
-            f"`airflow-dr show {run_id}`."
-        ),
-        options=list(ANSWERS),
-        defaults=[ANSWERS[-1]],
-        params={
-            "comment": Param(None, type=["null", "string"], maxLength=2000, title="Comment", description="Kept in the record.")
-        },
-        response_timeout=spec.triage.response_timeout,
-        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-        retries=0,
-    )

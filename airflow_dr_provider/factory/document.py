@@ -25,6 +25,6 @@ def dag_document(spec: DrillSpec) -> str:
     ]
     lines += [
         "",
-        "A red tier inside a green run is a fallback: it failed, and a later tier recovered. The router's log says why.",
+        "A red tier inside a green run is a fallback: it failed, and a later tier recovered. The tab Drill says why.",
     ]
     return "\n".join(lines)

@@ -58,7 +58,10 @@ def load_drills(folder: str | Path, namespace: dict[str, Any]) -> None:
     wanted = get_parsing_context().dag_id
     here = placement()
     for path, spec in read_specs(Path(namespace.get("__file__", "")).parent / folder, wanted, here.refusals):
-        dag = bad_spec_dag(path, spec.message) if isinstance(spec, SpecError) else build_drill_dag(spec, placement=here)
+        try:
+            dag = bad_spec_dag(path, spec.message) if isinstance(spec, SpecError) else build_drill_dag(spec, placement=here)
+        except SpecError as error:
+            dag = bad_spec_dag(path, f"{path}: {error.message}")
         if wanted in (None, dag.dag_id):
             namespace[dag.dag_id] = dag
 

@@ -49,7 +49,7 @@ def drill_task_group(
                 prefix=prefix,
                 run_id=f"{DRILL_RUN_ID}:{group.group_id}",
                 # Several runs of somebody's DAG may be under way.
-                start={"as_of": as_of, "inject": inject, "alone": False},
+                start={"as_of": as_of, "inject": inject, "form": False, "alone": False},
                 placement=here,
             ),
         )

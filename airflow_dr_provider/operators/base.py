@@ -13,8 +13,14 @@ from airflow_dr_provider.hooks.interruptible import Interruptible
 
 Result = TypeVar("Result")
 
+
 DRILL_RUN_ID = "{{ dag.dag_id }}:{{ run_id }}"
-"""The id of a DAG run's drill in the state store."""
+"""The same as :func:`drill_run_of`, as a template."""
+
+
+def drill_run_of(context: Any) -> str:
+    """The id of a DAG run's drill in the state store."""
+    return f"{context['dag'].dag_id}:{context['run_id']}"
 
 
 class DrillMixin:
@@ -25,9 +31,21 @@ class DrillMixin:
     :param workdir: where local sandboxes live on the worker, when ``AIRFLOW_DR_WORKDIR`` or ``[dr]`` don't say it.
     """
 
-    drill_run_id: str
+    drill_run_id: str | None
     state_conn_id: str | None
     workdir: str | None
+
+    _context_run_id: str = ""
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Airflow's, and note which DAG run this is: without a template, which each version of each DAG would hold forty times."""
+        super().render_template_fields(context, jinja_env)  # type: ignore[misc]
+        self._context_run_id = drill_run_of(context)
+
+    @property
+    def run_id_in_store(self) -> str:
+        """The id of the task's drill in the state store."""
+        return self.drill_run_id or self._context_run_id
 
     def hook(self) -> DrillHook:
         """The way to the state store."""
@@ -58,7 +76,7 @@ class StageMixin(DrillMixin):
         """What the stage read and made, for the OpenLineage provider; the same when it failed."""
         from airflow_dr_provider.hooks._openlineage import stage_lineage
 
-        with self.hook().drill(self.drill_run_id) as drill:
+        with self.hook().drill(self.run_id_in_store) as drill:
             return stage_lineage(drill, self.rung, self.stage)
 
 
@@ -70,7 +88,7 @@ class DrillOperator(DrillMixin, BaseOperator):
     def __init__(
         self,
         *,
-        drill_run_id: str = DRILL_RUN_ID,
+        drill_run_id: str | None = None,
         state_conn_id: str | None = None,
         workdir: str | None = None,
         **kwargs: Any,
@@ -96,4 +114,4 @@ class StageOperator(StageMixin, DrillOperator):
 
     def execute(self, context: Any) -> dict[str, str]:
         """Perform the stage; the attempt's id and its verdict go to XCom."""
-        return self.hook().perform(self.drill_run_id, self.rung, self.stage, self.run)
+        return self.hook().perform(self.run_id_in_store, self.rung, self.stage, self.run)

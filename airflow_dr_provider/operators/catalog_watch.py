@@ -61,7 +61,7 @@ class CatalogWatchOperator(DrillOperator):
         :raises AirflowSkipException: when there is nothing to publish.
         """
         with judged(), self.hook().services() as services:
-            identifier, report = self.run(scan(services, self.spec, announcer=self.drill_run_id))
+            identifier, report = self.run(scan(services, self.spec, announcer=self.run_id_in_store))
         context["ti"].xcom_push(key=SCAN, value=identifier)
         emit(_numbers(report))
         for note in report.notes:

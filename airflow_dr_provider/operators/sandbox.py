@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_dr_provider.domain.verdicts import StageName
+from airflow_dr_provider.links.drill import SandboxLogLink
 from airflow_dr_provider.operators.base import StageOperator
 
 
@@ -35,4 +36,5 @@ class SandboxTeardownOperator(StageOperator):
     """
 
     stage = StageName.TEARDOWN
+    operator_extra_links = (SandboxLogLink(),)
     ui_color = "#e8e8e8"

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_dr_provider.domain.verdicts import StageName
-from airflow_dr_provider.operators.base import DRILL_RUN_ID, StageMixin
+from airflow_dr_provider.operators.base import StageMixin
 
 
 class ValidationGateSensor(StageMixin, BaseSensorOperator):
@@ -31,7 +31,7 @@ class ValidationGateSensor(StageMixin, BaseSensorOperator):
         self,
         *,
         rung: int,
-        drill_run_id: str = DRILL_RUN_ID,
+        drill_run_id: str | None = None,
         state_conn_id: str | None = None,
         workdir: str | None = None,
         **kwargs: Any,
@@ -49,4 +49,6 @@ class ValidationGateSensor(StageMixin, BaseSensorOperator):
 
         :raises StageFailedError: when the gate did not pass.
         """
-        return PokeReturnValue(is_done=True, xcom_value=self.hook().perform(self.drill_run_id, self.rung, self.stage, self.run))
+        return PokeReturnValue(
+            is_done=True, xcom_value=self.hook().perform(self.run_id_in_store, self.rung, self.stage, self.run)
+        )

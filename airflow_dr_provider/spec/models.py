@@ -34,6 +34,7 @@ from airflow_dr_provider.spec.base import (
 )
 from airflow_dr_provider.spec.durations import Duration
 from airflow_dr_provider.spec.gate import Query, Smoke, TierChecks, known_checks
+from airflow_dr_provider.spec.notifications import Channel
 from airflow_dr_provider.spec.repository import RepositorySpec
 from airflow_dr_provider.spec.sandbox import SandboxSpec
 from airflow_dr_provider.spec.schedule import Schedule, cadence_of
@@ -204,6 +205,8 @@ class Triage(SpecPart):
 
     response_timeout: Duration = timedelta(hours=8)
     """How long the question to a person waits."""
+    assigned_users: tuple[Text, ...] = ()
+    """Ids of the Airflow users who may answer; anybody who may edit the DAG's runs when left out."""
 
 
 class DrillSpec(SpecPart):
@@ -237,6 +240,8 @@ class DrillSpec(SpecPart):
     """Queries whose plans and latency are compared with those of earlier good runs."""
     triage: Triage = Triage()
     """What happens when no tier recovered."""
+    notifications: tuple[Channel, ...] = Field(default=(), max_length=16)
+    """Whom Airflow tells of outcomes and questions."""
     verification: Verification = Verification()
     """How often the repository's content is read anew."""
     overlap: StrictBool = False

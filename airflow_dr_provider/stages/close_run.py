@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_dr_provider.domain.chain import AttemptHistory, Outcome, Rung, outcome
+from airflow_dr_provider.domain.chain import AttemptHistory, Outcome, Rung, first_rung, outcome
 from airflow_dr_provider.domain.exit_codes import ExitCode
 from airflow_dr_provider.domain.injection import report
 from airflow_dr_provider.domain.verdicts import StageName, Verdict
@@ -14,9 +14,10 @@ from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.history import read_history
 from airflow_dr_provider.stages.injection import injections, struck
 from airflow_dr_provider.stages.inputs import RunInputs
+from airflow_dr_provider.stages.reap import is_over
 from airflow_dr_provider.stages.release import release
 from airflow_dr_provider.stages.services import Services
-from airflow_dr_provider.state.records import Run
+from airflow_dr_provider.state.records import ResourceState, Run
 
 
 async def close_run(
@@ -35,6 +36,7 @@ async def close_run(
             leftovers=len(leftovers),
             rto_met=rto_seconds(inputs, history) <= spec.objectives.rto.total_seconds(),
             short=inputs.bounded_by_hole or _short(history),
+            begin=first_rung(rungs, run.request.first_tier).index,
         )
     reports = report(injections(run.injected), rungs, history, struck(services.store, run.id))
     if any(not entry.as_expected for entry in reports):
@@ -63,6 +65,8 @@ async def close_run(
 async def _release_all(services: Services, run: Run) -> tuple[str, ...]:
     left: list[str] = []
     for resource in services.store.unreleased(run.id):
+        if resource.state is ResourceState.KEPT and not is_over(services, resource, services.clock()):
+            continue
         try:
             left.extend(f"{resource.name}: {what}" for what in await release(services, resource))
         except (DrillError, OSError) as error:

@@ -7,8 +7,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from airflow_dr_provider.domain.chain import START, TRIAGE, Move, Rung, Step, next_step, place, unroll
-from airflow_dr_provider.domain.injection import parse_injections
+from airflow_dr_provider.domain.chain import START, TRIAGE, Move, Rung, Step, asked_rung, first_rung, next_step, place, unroll
+from airflow_dr_provider.domain.request import PLAIN, RunRequest
+from airflow_dr_provider.domain.triage import TriageAnswer, judge_answer
 from airflow_dr_provider.domain.verdicts import StageName, StageResult
 from airflow_dr_provider.errors import StateError
 from airflow_dr_provider.sandboxes.base import sandbox
@@ -18,12 +19,17 @@ from airflow_dr_provider.spec.repository_connection import placed
 from airflow_dr_provider.stages.close_run import close_run
 from airflow_dr_provider.stages.context import AttemptContext
 from airflow_dr_provider.stages.history import read_history
+from airflow_dr_provider.stages.injection import strikes
 from airflow_dr_provider.stages.inputs import RunInputs
 from airflow_dr_provider.stages.naming import sandbox_name
 from airflow_dr_provider.stages.open_run import open_inputs
 from airflow_dr_provider.stages.perform import perform
 from airflow_dr_provider.stages.services import Progress, Services
+from airflow_dr_provider.state.people import People
 from airflow_dr_provider.state.records import Attempt, Owner, Quarantined, Run
+
+ASKED = "asked"
+"""The reason of the move to an attempt that a person asked for."""
 
 
 class Drill:
@@ -49,18 +55,20 @@ class Drill:
         trigger: str,
         as_of: datetime | None = None,
         inject: Sequence[str] = (),
+        request: RunRequest = PLAIN,
     ) -> Drill:
         """Open a run, or go on opening one that was interrupted.
 
         :param as_of: the moment of the disaster, when it isn't now.
         :param inject: faults to inject into the run's own copy, ``FAULT`` or ``FAULT@TIER``.
-        :raises SpecError: ``INJECTION_REFUSED`` for a fault or a tier that isn't known.
+        :param request: what whoever triggered the run asks of it.
+        :raises SpecError: ``INJECTION_REFUSED`` for a fault or a tier that isn't known, or one that this run won't try.
         :raises ConfigurationError: when the repository's connection can't be had.
         :raises StateError: ``ALREADY_RUNNING``, or the store can't be used.
         """
         # The run keeps the place itself: a connection that is changed meanwhile must not move a run to other backups.
         spec = placed(spec, services.connections)
-        injected = tuple(injection.text for injection in parse_injections(inject, [tier.name for tier in spec.tiers]))
+        injected = strikes(spec, inject, request)
         run = services.store.open_run(
             run_id=run_id,
             drill=spec.drill,
@@ -72,6 +80,7 @@ class Drill:
             now=services.clock(),
             overlap=spec.overlap,
             injected=injected,
+            request=request,
         )
         inputs = await open_inputs(services, spec, run)
         drill = cls(services, run, inputs)
@@ -99,9 +108,16 @@ class Drill:
 
     @cached_property
     def rungs(self) -> tuple[Rung, ...]:
-        """The unrolled chain."""
+        """The unrolled chain, and the attempt that a person asked for after it."""
         tiers = tuple((tier.name, tier.role, tier.retries) for tier in self.spec.tiers)
-        return unroll(tiers, self.spec.selection.candidates)
+        planned = unroll(tiers, self.spec.selection.candidates)
+        answer = self.run.triage
+        return planned if answer is None or answer.tier is None else (*planned, asked_rung(planned, answer.tier))
+
+    @property
+    def first(self) -> int:
+        """The index of the rung that the run begins with."""
+        return first_rung(self.rungs, self.run.request.first_tier).index
 
     @property
     def terminal(self) -> Step | None:
@@ -112,8 +128,7 @@ class Drill:
     def _opening(self) -> Step:
         stop = self.inputs.stop
         if stop is None:
-            first = self.rungs[0]
-            return Step(move=Move.NEXT_RUNG, source=START, destination=place(first), rung=0, reason="opened")
+            return next_step(self.rungs, (), begin=self.first)
         move = Move.TRIAGE if stop.destination == TRIAGE else Move.DONE
         return Step(move=move, source=START, destination=stop.destination, reason=stop.signature, detail=stop.detail)
 
@@ -156,7 +171,7 @@ class Drill:
     def next_step(self, rung: int) -> Step:
         """Decide where the chain goes after a rung, write it to the log, and quarantine what has to be."""
         history = tuple(attempt for attempt in read_history(self.services.store, self.run.id) if attempt.rung <= rung)
-        step = next_step(self.rungs, history)
+        step = next_step(self.rungs, history, begin=self.first)
         if step.quarantine is not None and not self.run.injected:
             self.services.store.quarantine(
                 Quarantined(
@@ -180,7 +195,7 @@ class Drill:
             source=step.source,
             destination=step.destination,
             reason=step.reason,
-            signature=None if step.reason in ("passed", "opened") else step.reason,
+            signature=None if step.reason in ("passed", "opened", ASKED) else step.reason,
             detail=step.detail,
             now=self.services.clock(),
         )
@@ -188,17 +203,27 @@ class Drill:
         self.services.progress(Progress(run_id=self.run.id, place=step.source, message=message))
 
     # -- the end -------------------------------------------------------------------------------------------------------
-    def answer_triage(self, answer: dict[str, Any]) -> None:
-        """Keep what a person answered to the triage question."""
-        chosen = ", ".join(str(option) for option in answer.get("chosen_options") or ()) or "no answer"
-        self.services.store.move(
-            self.run.id,
-            source="manual_triage",
-            destination="answered",
-            reason=chosen,
-            detail=str(answer.get("responded_by_user") or answer.get("reason") or ""),
-            now=self.services.clock(),
+    def answer_triage(self, chosen: str, *, tier: str | None, reason: str, by: str) -> TriageAnswer:
+        """Keep what a person answered to the triage question: the first answer counts.
+
+        :param tier: the tier to try again.
+        """
+        answer = judge_answer(
+            chosen,
+            tier=tier,
+            reason=reason,
+            by=by,
+            at=self.services.clock(),
+            tiers=[tier.name for tier in self.spec.tiers],
+            can_retry=self.inputs.target is not None,
         )
+        answer = People(self.services.store).answer(self.run.id, answer)
+        self.run = self.run.model_copy(update={"triage": answer})
+        self.__dict__.pop("rungs", None)
+        to, why = ("answered", answer.chosen) if answer.tier is None else (place(self.rungs[-1]), ASKED)
+        detail = ". ".join(part for part in (answer.said, answer.note) if part)
+        self._move(Step(move=Move.NEXT_RUNG, source=TRIAGE, destination=to, reason=why, detail=detail))
+        return answer
 
     async def close(self) -> dict[str, Any]:
         """Close the run: try once more to release what is left, decide the outcome, write the record. Idempotent."""

@@ -33,6 +33,11 @@ def refused(rungs: tuple[Rung, ...], history: tuple[AttemptHistory, ...]) -> dic
     return found
 
 
+def tried(history: tuple[AttemptHistory, ...]) -> tuple[str, ...]:
+    """Backups that this run has tried, whatever came of it."""
+    return tuple(sorted({attempt.candidate for attempt in history if attempt.candidate is not None}))
+
+
 def damaged_segments(history: tuple[AttemptHistory, ...]) -> tuple[SegmentRange, ...]:
     """WAL that this run found to be missing or damaged when it fetched it."""
     found = {

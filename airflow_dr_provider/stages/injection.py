@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from airflow_dr_provider.domain.fault_list import FAULTS, Moment
-from airflow_dr_provider.domain.injection import Injection
+from airflow_dr_provider.domain.injection import Injection, parse_injections
+from airflow_dr_provider.domain.request import RunRequest
 from airflow_dr_provider.domain.verdicts import StageName
-from airflow_dr_provider.errors import SandboxError
+from airflow_dr_provider.errors import SandboxError, SpecError
 from airflow_dr_provider.faults.base import Victim, deed, refused
+from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.stages.databases import databases as databases_of
 from airflow_dr_provider.stages.services import Progress
 
@@ -28,6 +31,24 @@ BEFORE = {
     StageName.TEARDOWN: Moment.BEFORE_TEARDOWN,
 }
 """Moments that come before a stage; the others are inside of one."""
+
+
+def strikes(spec: DrillSpec, inject: Sequence[str], request: RunRequest) -> tuple[str, ...]:
+    """The injections of a run, as it keeps them; without a tier the one that the run begins with is meant.
+
+    :raises SpecError: ``INJECTION_REFUSED`` for a fault or a tier that isn't known, or for one that this run won't try.
+    """
+    tiers = [tier.name for tier in spec.tiers]
+    begin = tiers.index(request.first_tier) if request.first_tier is not None else 0
+    for text in inject:
+        tier = text.strip().partition("@")[2]
+        if tier in tiers[:begin]:
+            raise SpecError(
+                f"{text}: the run begins at {tiers[begin]}, so {tier} isn't tried and nothing can strike there. Name another.",
+                code="INJECTION_REFUSED",
+            )
+    named = [text if "@" in text else f"{text.strip()}@{tiers[begin]}" for text in inject]
+    return tuple(injection.text for injection in parse_injections(named, tiers))
 
 
 def injections(injected: tuple[str, ...]) -> tuple[Injection, ...]:

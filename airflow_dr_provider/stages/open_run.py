@@ -55,7 +55,7 @@ async def _resolve(services: Services, spec: DrillSpec, run: Run, moment: dateti
     reference = kept_reference(services, reference_id)
     identifier = reference.system_identifier if reference is not None else None
     catalog = as_known(catalog, identifier)
-    asked = spec.target.recovery_target()
+    asked = run.request.target or spec.target.recovery_target()
     resolution = await resolve_target(adapter, catalog, asked, moment=moment, now=services.clock())
     connection = production_connection(services, spec)
     return RunInputs(

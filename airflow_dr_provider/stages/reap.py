@@ -15,7 +15,7 @@ from airflow_dr_provider.stages.abandon import abandon
 from airflow_dr_provider.stages.ownership import is_abandoned
 from airflow_dr_provider.stages.release import release
 from airflow_dr_provider.stages.services import Services
-from airflow_dr_provider.state.records import Owner, Resource, Run
+from airflow_dr_provider.state.records import Owner, Resource, ResourceState, Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +111,12 @@ def revenants(services: Services) -> tuple[Resource, ...]:
 def is_over(services: Services, resource: Resource, now: datetime) -> bool:
     """Whether nobody uses a resource any more: its lease ended, its run is closed, or its run's process is dead.
 
-    A dead runner's sandbox is left alone until its lease ends when the run may still be resumed on this machine.
+    A dead runner's sandbox is left alone until its lease ends when the run may still be resumed on this machine; one that a
+    person asked to keep has nothing but its lease.
     """
     if resource.lease_until <= now:
         return True
+    if resource.state is ResourceState.KEPT:
+        return False
     run = services.store.run(resource.run_id)
     return run is None or run.closed_at is not None or (run.owner.kind == "airflow" and is_abandoned(services, run, now))

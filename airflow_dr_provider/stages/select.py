@@ -8,7 +8,7 @@ from airflow_dr_provider.domain.selection import select
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
 from airflow_dr_provider.errors import TargetError
 from airflow_dr_provider.stages.damage import with_known_damage
-from airflow_dr_provider.stages.history import damaged_segments, refused
+from airflow_dr_provider.stages.history import damaged_segments, refused, tried
 from airflow_dr_provider.stages.selection_inputs import (
     LastRecords,
     Memory,
@@ -60,8 +60,9 @@ def _memory(context: AttemptContext) -> Memory:
     known = recall(context.services.store, context.inputs.repository)
     return known.model_copy(
         update={
-            "refused": refused(context.rungs, history[: context.rung.index]),
+            "refused": refused(context.rungs, tuple(attempt for attempt in history if attempt.rung < context.rung.index)),
             "bad": (*known.bad, *damaged_segments(history)),
+            "tried": tried(history) if context.rung.asked else (),
             "system_identifier": context.inputs.system_identifier,
         }
     )

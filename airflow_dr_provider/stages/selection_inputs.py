@@ -26,12 +26,14 @@ class Memory(Value):
     :param quarantined: ids of backups with the signature for which each is in quarantine.
     :param refused: ids of backups that this run won't use again, with the signature.
     :param bad: segments found damaged.
+    :param tried: ids of backups that this run has tried, when another one is preferred.
     :param system_identifier: the cluster's, where a reference of it tells.
     """
 
     quarantined: dict[str, str] = Field(default_factory=dict)
     refused: dict[str, str] = Field(default_factory=dict)
     bad: tuple[SegmentRange, ...] = ()
+    tried: tuple[str, ...] = ()
     system_identifier: int | None = None
 
 
@@ -68,6 +70,8 @@ def selection_inputs(
         quarantined=memory.quarantined,
         refused=memory.refused,
         bad=memory.bad,
+        tried=memory.tried,
+        another=bool(memory.tried),
         runnable_versions=_runnable(tier),
         stopping_points=stopping_points,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
+from airflow_dr_provider.stages.keep import keep, keep_log, wanted
 from airflow_dr_provider.stages.release import release
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ async def run(context: AttemptContext) -> StageResult:
     resource = context.services.store.resource(context.sandbox_name)
     if resource is None or resource.released_at is not None:
         return _passed("nothing to remove")
+    await keep_log(context, resource)
+    if wanted(context):
+        return keep(context, resource)
     leftovers = await release(context.services, resource)
     if leftovers:
         return StageResult(

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from airflow_dr_provider.domain.budget import WATCHED, Breach, Limits, Watch, breach, shortage
+from airflow_dr_provider.domain.chain import first_rung
 from airflow_dr_provider.domain.reports import Vitals
 from airflow_dr_provider.domain.verdicts import StageName, StageResult
 from airflow_dr_provider.errors import DrillError, SandboxError
@@ -47,7 +48,7 @@ async def watched(context: AttemptContext, stage: StageName, work: Coroutine[Any
 def out_of_budget(context: AttemptContext) -> str | None:
     """Why this tier is not worth beginning any more; None when it is."""
     return shortage(
-        first=context.rung.index == 0,
+        first=context.rung.index == first_rung(context.rungs, context.run.request.first_tier).index,
         left=_budget(context),
         timeout=context.tier.timeout.total_seconds(),
         known=tier_seconds(context.services.store, context.spec.drill, context.rung.tier),

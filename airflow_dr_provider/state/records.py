@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
+from airflow_dr_provider.domain.request import RunRequest
+from airflow_dr_provider.domain.triage import TriageAnswer
 from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.domain.verdicts import StageName, StageResult
 
@@ -34,6 +36,8 @@ class Run(Value):
 
     :param inputs: what was resolved when the run opened and is kept (recovery target, catalog's identity, reference's id,
         findings): JSON-able; see :mod:`airflow_dr_provider.stages.open_run`.
+    :param request: what whoever triggered it asked for.
+    :param triage: what a person answered when no tier recovered; None while nobody was asked or has answered.
     :param injected: faults that it was told to inject, ``fault@tier`` each. With any, it proves nothing about a backup.
     """
 
@@ -51,6 +55,8 @@ class Run(Value):
     inputs: dict[str, Any] = Field(default_factory=dict)
     record: dict[str, Any] | None = None
     injected: tuple[str, ...] = ()
+    request: RunRequest = RunRequest()
+    triage: TriageAnswer | None = None
 
 
 class Attempt(Value):
@@ -83,10 +89,11 @@ class Checkpoint(Value):
 
 
 class ResourceState(StrEnum):
-    """A resource's way through the ledger."""
+    """A resource's way through the ledger; KEPT outlives its run, until its lease ends."""
 
     INTENDED = "intended"
     CREATED = "created"
+    KEPT = "kept"
     RELEASED = "released"
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_dr_provider.domain.chain import state_name
+from airflow_dr_provider.domain.request import PLAIN, RunRequest
 from airflow_dr_provider.domain.verdicts import StageName, StageResult
 from airflow_dr_provider.errors import StateError
 from airflow_dr_provider.state import chainlog, database
@@ -98,6 +99,7 @@ class Store:
         now: datetime,
         overlap: bool = False,
         injected: Sequence[str] = (),
+        request: RunRequest = PLAIN,
     ) -> Run:
         """Insert a run, unless an unfinished one of this drill is there and *overlap* is False.
 
@@ -123,6 +125,7 @@ class Store:
                     opened_at=now,
                     as_of=as_of,
                     injected=tuple(injected),
+                    request=request,
                 )
                 alone = None if overlap else drill
                 connection.execute(runs.insert().values(**_row(run), alone=alone))

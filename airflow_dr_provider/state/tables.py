@@ -85,6 +85,9 @@ runs = sa.Table(
     sa.Column("record", Json),
     # Faults that the run was told to inject: with any, it is a drill of the drill and proves nothing.
     sa.Column("injected", Json, nullable=False, server_default="[]"),
+    # What whoever triggered it asked for, and what a person answered when no tier recovered.
+    sa.Column("request", Json, nullable=False, server_default="{}"),
+    sa.Column("triage", Json),
     # Set while a run that must be alone is unfinished: the unique index then refuses a second one, whoever is faster.
     sa.Column("alone", sa.String(64), unique=True),
 )
@@ -201,6 +204,25 @@ scans = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("repeats", sa.Boolean, nullable=False),
     sa.Index(None, "drill", "at"),
+)
+
+notices = sa.Table(
+    "dr_notices",
+    metadata,
+    sa.Column("run_id", sa.String(250), primary_key=True),
+    sa.Column("event", sa.String(32), primary_key=True),
+    sa.Column("channel", sa.String(400), primary_key=True),
+    sa.Column("sent", sa.Boolean, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)
+
+logs = sa.Table(
+    "dr_logs",
+    metadata,
+    sa.Column("attempt_id", sa.String(260), primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
 )
 
 verified = sa.Table(

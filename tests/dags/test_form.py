@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 from airflow.sdk import DAG
 
+from airflow_dr_provider.domain.request import PLAIN
 from airflow_dr_provider.factory import build_drill_dag, build_reaper_dag
+from airflow_dr_provider.operators.drill import _request
 from airflow_dr_provider.spec.models import DrillSpec
 from tests.support.airflow_parts import ParamValidationError
 
@@ -15,8 +17,19 @@ pytestmark = pytest.mark.airflow
 
 
 def test_the_form(dag: DAG) -> None:
-    assert list(dag.params) == ["as_of", "reason", "inject", "inject_tier"]
-    assert dag.params.dump() == {"as_of": None, "reason": None, "inject": "none", "inject_tier": "primary"}
+    # What a run on schedule has: nothing is asked for.
+    assert dag.params.dump() == {
+        "recover_to": "as in the spec",
+        "target_value": None,
+        "as_of": None,
+        "first_tier": "primary",
+        "keep_minutes": 0,
+        "reason": None,
+        "inject": "none",
+        "inject_tier": None,
+    }
+    asked = {name: dag.params[name] for name in ("recover_to", "target_value", "first_tier", "keep_minutes", "reason")}
+    assert _request(dag.task_dict["start"].spec, asked) == PLAIN
     assert dag.params.get_param("as_of").schema["format"] == "date-time"
     assert all(dag.params.get_param(name).schema["section"] for name in dag.params)
 
@@ -36,6 +49,18 @@ def test_the_form(dag: DAG) -> None:
         ("inject", None, False),
         ("inject_tier", "secondary", True),
         ("inject_tier", "elsewhere", False),
+        ("inject_tier", None, True),
+        ("recover_to", "lsn", True),
+        ("recover_to", "yesterday", False),
+        ("target_value", "0/3000148", True),
+        ("target_value", ["0/3000148"], False),
+        ("target_value", "x" * 101, False),
+        ("first_tier", "cold", True),
+        ("first_tier", "cold_2", False),
+        ("keep_minutes", 1440, True),
+        ("keep_minutes", 1441, False),
+        ("keep_minutes", -1, False),
+        ("keep_minutes", "60", False),
     ],
 )
 def test_values_are_guarded(dag: DAG, name: str, value: object, good: bool) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from airflow.providers.standard.operators.python import BranchPythonOperator
 from airflow.sdk import DAG, TriggerRule
 
 from airflow_dr_provider.domain.chain import unroll
 from airflow_dr_provider.factory import build_drill_dag
 from airflow_dr_provider.factory.dag import OUTSIDE, group_names
+from airflow_dr_provider.operators.router import DrillRouterOperator
 from airflow_dr_provider.sensors.validation_gate import ValidationGateSensor
 from airflow_dr_provider.spec.models import DrillSpec
 
@@ -27,8 +27,8 @@ def below(dag: DAG, task: str) -> set[str]:
 
 
 def test_every_rung_has_its_tasks(dag: DAG) -> None:
-    wanted = {f"{name}.{stage}" for name in GROUPS for stage in STAGES} - {"cold.warm", "cold_2.warm"}
-    assert set(dag.task_ids) == wanted | {*ROUTERS, *OUTSIDE}
+    wanted = {f"{name}.{stage}" for name in (*GROUPS, "retry") for stage in STAGES} - {"cold.warm", "cold_2.warm"}
+    assert set(dag.task_ids) == wanted | {*ROUTERS, *OUTSIDE} - {"retry"}
 
 
 def test_the_way_through_a_rung(dag: DAG) -> None:
@@ -49,12 +49,13 @@ def test_the_reservation_is_the_setup_and_nothing_else_hangs_on_it(dag: DAG) -> 
     dag.validate()  # refuses a task right below a setup that doesn't need all above it to succeed
 
 
-def test_routers_lie_below_every_earlier_router(dag: DAG) -> None:
-    for index, router in enumerate(ROUTERS[1:], 1):
+def test_a_router_is_skipped_with_its_tier(dag: DAG) -> None:
+    """By its rule: of what lies above it nothing may have been skipped. No other router lies there, for one may have been."""
+    for router in ROUTERS[1:]:
         task = dag.task_dict[router]
-        assert isinstance(task, BranchPythonOperator)
+        assert isinstance(task, DrillRouterOperator)
         assert task.trigger_rule == TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
-        assert set(ROUTERS[1:index]) <= task.upstream_task_ids
+        assert not {name for name in task.upstream_task_ids if name.startswith("route_")}
 
 
 def test_routers_lie_below_enter_gate_and_teardown_of_their_rung(dag: DAG) -> None:
@@ -68,10 +69,32 @@ def test_what_ends_a_chain_is_directly_below_every_router(dag: DAG) -> None:
         assert {"triage", "report"} <= below(dag, router)
 
 
-def test_a_router_leads_to_the_next_rung_only(dag: DAG) -> None:
-    for router, following in zip(ROUTERS, (*GROUPS, None), strict=True):
+def test_a_tier_that_the_start_may_lead_to_is_directly_below_every_router_before_it(dag: DAG) -> None:
+    """A router that ends the chain has to skip it: its rule alone would let it run, since the start succeeded."""
+    for index, router in enumerate(ROUTERS):
         entered = {task for task in below(dag, router) if task.endswith(".enter")}
-        assert entered == ({f"{following}.enter"} if following else set())
+        following = {f"{name}.enter" for name in GROUPS[index:][:1]}
+        assert entered == following | {f"{name}.enter" for name in GROUPS[index:] if name != "cold_2"}
+    for name in GROUPS:
+        alone = name in ("primary", "cold_2")
+        rule = TriggerRule.ALL_SUCCESS if alone else TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+        assert dag.task_dict[f"{name}.enter"].trigger_rule == rule
+
+
+def test_one_more_attempt_stands_below_the_question(dag: DAG) -> None:
+    assert below(dag, "triage") == {"answer"}
+    assert below(dag, "answer") == {"route_answer"}
+    assert below(dag, "route_answer") == {"retry.enter", "report"}
+    assert below(dag, "route_retry") == {"report"}
+    assert {"retry.enter", "retry.gate", "retry.teardown"} == dag.task_dict["route_retry"].upstream_task_ids
+    assert dag.task_dict["retry.restore"].rung == len(GROUPS)
+
+
+def test_who_may_answer(spec: Callable[..., DrillSpec]) -> None:
+    anybody = spec()
+    assert build_drill_dag(anybody).task_dict["triage"].assigned_users is None
+    named = anybody.model_copy(update={"triage": anybody.triage.model_copy(update={"assigned_users": ("jo",)})})
+    assert build_drill_dag(named).task_dict["triage"].assigned_users == [{"id": "jo", "name": "jo"}]
 
 
 def test_edges_say_what_they_mean(dag: DAG) -> None:
@@ -86,7 +109,8 @@ def test_the_verdict_is_the_only_leaf_and_decides(dag: DAG) -> None:
     assert verdict.is_teardown
     assert verdict.on_failure_fail_dagrun
     assert dag.task_dict["start"].is_setup
-    assert {"start", "report", *(f"{name}.teardown" for name in GROUPS)} == verdict.upstream_task_ids
+    teardowns = {f"{name}.teardown" for name in (*GROUPS, "retry")}
+    assert {"start", "report", "proved", *teardowns} == verdict.upstream_task_ids
     assert dag.task_dict["report"].trigger_rule == TriggerRule.ALL_DONE
 
 
@@ -141,7 +165,7 @@ def test_drills_that_may_overlap_do(spec: Callable[..., DrillSpec], overlap: boo
 )
 def test_a_tier_may_be_called_like_a_task(spec: Callable[..., DrillSpec], tiers: list[tuple[str, str]]) -> None:
     dag = build_drill_dag(spec(*tiers))
-    assert len([task for task in dag.task_ids if task.endswith(".teardown")]) == 4
+    assert len([task for task in dag.task_ids if task.endswith(".teardown")]) == 5
 
 
 def test_people_find_first_attempts_under_their_tiers_name() -> None:

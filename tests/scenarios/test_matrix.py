@@ -40,7 +40,7 @@ def test_nothing_fails(stage: Stage, place: Path, monkeypatch: pytest.MonkeyPatc
     assert airflow.state == "success"
     assert {task for task, state in airflow.tasks.items() if state == "success"} == {
         "start", "route_start", "primary.enter", "primary.select", "primary.reserve", "primary.provision", "primary.restore",
-        "primary.warm", "primary.gate", "primary.teardown", "route_primary", "report", "verdict",
+        "primary.warm", "primary.gate", "primary.teardown", "route_primary", "report", "proved", "verdict",
     }  # fmt: skip
     assert set(airflow.tasks.values()) == {"success", "skipped"}
 

@@ -57,7 +57,7 @@ class Somebody:
         return "Jo"
 
 
-def answer() -> None:
+def answer(option: str = "Declare an incident", comment: str | None = "called the vendor", tier: str = "primary") -> None:
     """What the page does with an answer."""
     from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
@@ -72,7 +72,7 @@ def answer() -> None:
                 dag_run_id=task.run_id,
                 task_id=task.task_id,
                 update_hitl_detail_payload=UpdateHITLDetailPayload(
-                    chosen_options=["Declare an incident"], params_input={"comment": "called the vendor"}
+                    chosen_options=[option], params_input={"comment": comment, "tier": tier}
                 ),
                 user=Somebody(),
                 session=session,
@@ -123,7 +123,7 @@ def test_a_target_that_nothing_reaches_goes_straight_to_triage(
     assert (ended.record["outcome"], ended.state) == ("MANUAL_TRIAGE", "failed")
     assert ended.moves == [("start", "manual_triage", "TARGET_IN_FUTURE")]
     assert {task for task, state in ended.tasks.items() if state == "success"} == {
-        "start", "route_start", "triage", "answer", "report",
+        "start", "route_start", "triage", "answer", "route_answer", "report",
     }  # fmt: skip
     assert not any("primary/" in source for source, *_ in ended.log)
 

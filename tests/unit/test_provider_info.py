@@ -8,6 +8,7 @@ import json
 import pkgutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import entry_points, metadata, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,12 @@ def listed(info: dict[str, Any], room: str) -> list[str]:
 
 def on_disk(room: str) -> list[str]:
     return [f"airflow_dr_provider.{room}.{module.name}" for module in pkgutil.iter_modules([str(PACKAGE / room)])]
+
+
+def plugin_entry_points() -> list[str]:
+    """The plugins that an installed package is found by."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    return [path.replace(":", ".") for path in project["entry-points"]["airflow.plugins"].values()]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +104,7 @@ def test_every_class_that_airflow_looks_up_is_listed() -> None:
     rooms = {
         "notifications": (BaseNotifier, NOTIFICATIONS),
         "links": (BaseOperatorLink, EXTRA_LINKS),
-        "plugins": (AirflowPlugin, tuple(path for _, path in PLUGINS)),
+        "plugins": (AirflowPlugin, (*(path for _, path in PLUGINS), *plugin_entry_points())),
     }
     for room, (base, names) in rooms.items():
         found = set()
