@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from airflow.sdk import BaseHook
 
 from airflow_dr_provider.domain.signatures import Recoverability
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
+from airflow_dr_provider.domain.waiting import Waiting
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.hooks.connections import airflow_connection, database_url
 from airflow_dr_provider.hooks.exceptions import DrillFailedError, StageFailedError
@@ -96,11 +98,24 @@ class DrillHook(BaseHook):
         :raises StageFailedError: when the stage did not pass.
         """
         with self.drill(run_id) as drill:
-            result = run(drill.perform(rung, stage))
-            if result.verdict is not Verdict.PASSED:
-                where = drill.rungs[rung].state
-                raise StageFailedError(f"{where} {stage.value} {result.verdict.value}: {result.signature}. {result.detail}")
-            return {"attempt": drill.attempt(rung).attempt.id, "verdict": result.verdict.value}
+            return _judge(drill, rung, run(drill.perform(rung, stage)))
+
+    def advance(
+        self, run_id: str, rung: int, stage: StageName, run: Callable[[Any], StageResult | Waiting]
+    ) -> dict[str, str] | Waiting:
+        """Perform one stage as far as it goes without waiting for others.
+
+        :return: what :meth:`perform` returns, or what is waited for.
+        :raises StageFailedError: when the stage did not pass.
+        """
+        with self.drill(run_id) as drill:
+            outcome = run(drill.advance(rung, stage))
+            return outcome if isinstance(outcome, Waiting) else _judge(drill, rung, outcome)
+
+    def cancel(self, run_id: str, rung: int, stage: StageName) -> bool:
+        """End what a stage had begun elsewhere; whether it was still under way."""
+        with self.drill(run_id) as drill:
+            return asyncio.run(drill.cancel(rung, stage))
 
     def _say(self, event: Progress) -> None:
         if event.result is not None:
@@ -111,6 +126,13 @@ class DrillHook(BaseHook):
                 self.log.info("  %s: %s%s", check.name, check.verdict.value, f": {check.detail}" if check.detail else "")
         elif event.message:
             self.log.info("%s", event.message)
+
+
+def _judge(drill: Drill, rung: int, result: StageResult) -> dict[str, str]:
+    if result.verdict is not Verdict.PASSED:
+        where, stage = drill.rungs[rung].state, result.stage.value
+        raise StageFailedError(f"{where} {stage} {result.verdict.value}: {result.signature}. {result.detail}")
+    return {"attempt": drill.attempt(rung).attempt.id, "verdict": result.verdict.value}
 
 
 def default_workdir() -> Path:
