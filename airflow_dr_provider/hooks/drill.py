@@ -12,12 +12,12 @@ from typing import Any
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseHook
 
-from airflow_dr_provider.domain.signatures import Recoverability
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
 from airflow_dr_provider.domain.waiting import Waiting
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.hooks.connections import airflow_connection, database_url
 from airflow_dr_provider.hooks.exceptions import DrillFailedError, StageFailedError
+from airflow_dr_provider.hooks.retry_policy import heals
 from airflow_dr_provider.stages.drill import Drill
 from airflow_dr_provider.stages.services import Progress, Services
 from airflow_dr_provider.state.location import default_state_url
@@ -151,7 +151,6 @@ def judged() -> Iterator[None]:
     try:
         yield
     except DrillError as error:
-        # A store that doesn't answer is for a person to mend, and it may well answer a minute later.
-        if error.code == "STATE_UNREACHABLE" or error.signature.recoverability is Recoverability.SELF_HEALING:
+        if heals(error.code):
             raise
         raise DrillFailedError(f"{error.code}: {error.message}") from error
