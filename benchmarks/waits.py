@@ -1,8 +1,9 @@
 """How many gates one triggerer holds: ``python -m benchmarks.waits [--waits 500] [--interval 15] [--minutes 3]``.
 
 A real ``airflow triggerer`` with PostgreSQL as its metadata database takes deferred gates, all of which wait for steps of a
-remote environment (a process of its own, over HTTP). Steps get ready spread over the second half of the time. Printed are the
-triggerer's CPU and memory (both of its processes), how late each gate was woken, and how often the environment was asked.
+remote environment (a process of its own, over HTTP). Once it has them all, steps get ready spread over the second half of the
+time. Printed are the triggerer's CPU and memory (both of its processes), how late each gate was woken, and how often the
+environment was asked.
 """
 
 from __future__ import annotations
@@ -26,9 +27,8 @@ BARS = {"cores": 1.0, "memory": 400 << 20, "late": 2.0}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def waits(remote: Remote, number: int, interval: float, rate: float, batch: int, minutes: float) -> list[dict[str, Any]]:
+def waits(remote: Remote, number: int, interval: float, rate: float, batch: int) -> list[dict[str, Any]]:
     """Begin the steps, and what a gate would wait for of each."""
-    now = time.time()
     settings = {
         "kind": KIND, "endpoint": remote.endpoint, "remote": ["validate"], "poll_seconds": interval,
         "calls_per_second": rate, "batch": batch,
@@ -36,7 +36,7 @@ def waits(remote: Remote, number: int, interval: float, rate: float, batch: int,
     made = []
     for index in range(number):
         name = f"dr-wait-{index:04d}"
-        remote.begin(name, stage="validate", at=now + 60 * minutes * (0.5 + 0.5 * (index + 1) / number))
+        remote.begin(name, stage="validate", seconds=None)
         handle = SandboxHandle(kind=KIND, name=name, place="/nowhere", details={"step": name})
         waiting = Waiting(
             run_id="none", rung=0, stage=StageName.VALIDATE, number=1, kind=KIND, settings=settings, workdir="/nowhere",
@@ -86,7 +86,7 @@ def memory(session: int) -> tuple[int, int]:
 
 def measure(place: Triggerers, remote: Remote, options: argparse.Namespace) -> dict[str, Any]:
     """Let a triggerer take the gates, and watch it until the last one is woken."""
-    place.defer(waits(remote, options.waits, options.interval, options.rate, options.batch, options.minutes))
+    place.defer(waits(remote, options.waits, options.interval, options.rate, options.batch))
     process = place.start()
     begun = time.monotonic()
     while len(remote.log()["asked"]) < options.waits:
@@ -94,6 +94,12 @@ def measure(place: Triggerers, remote: Remote, options: argparse.Namespace) -> d
             raise SystemExit((place.folder / "triggerer.log").read_text(errors="replace")[-4000:])
         time.sleep(0.5)
     taken = time.monotonic() - begun
+    remote.ready(
+        {
+            f"dr-wait-{index:04d}": time.time() + 60 * options.minutes * (0.5 + 0.5 * (index + 1) / options.waits)
+            for index in range(options.waits)
+        }
+    )
     first, since = cpu_seconds(process.pid), time.monotonic()
     highest = (0, 0)
     while sum(state == "scheduled" for state, _, _ in place.states().values()) < options.waits:

@@ -136,6 +136,10 @@ class Remote:
         """Begin a step."""
         self._call("PUT", f"/steps/{name}", body)
 
+    def ready(self, moments: dict[str, float]) -> None:
+        """Say when steps without a time of their own get ready, in seconds since 1970."""
+        self._call("PUT", "/ready", moments)
+
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.endpoint + path, data=data, method=method)

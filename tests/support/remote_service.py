@@ -6,6 +6,7 @@
   a sandbox, restore a backup into it, remove it. What is done is done in this process, by the local sandbox's machinery.
 - ``GET /steps?names=a,b`` answers how far steps are; ``DELETE /steps/<name>`` ends one.
 - ``PUT /faults`` lets the next calls be throttled, fail or be cut off, or lets a stage's steps fail.
+- ``PUT /ready`` says when steps without a time of their own get ready.
 - ``GET /log`` tells what was asked: the tests' witness.
 """
 
@@ -42,6 +43,10 @@ class Service:
         parts = urlsplit(target)
         if parts.path == "/faults":
             self.faults.update(body)
+            return 200, {}, {}
+        if parts.path == "/ready":
+            for name, at in body.items():
+                self.steps[name]["at"] = at
             return 200, {}, {}
         if parts.path == "/log":
             return 200, self._log(), {}
@@ -116,8 +121,8 @@ class Service:
     # -- work ----------------------------------------------------------------------------------------------------------
     async def _work(self, step: dict[str, Any]) -> None:
         try:
-            if "at" in step:
-                return
+            if step.get("seconds") is None:
+                return  # until somebody says when
             await asyncio.sleep(step.get("seconds", 0.0))
             if "failing" in step:
                 step |= {"state": "failed", "signature": step["failing"].get("signature"), "detail": "no capacity"}
@@ -140,7 +145,7 @@ class Service:
                     length = int(value) if name.lower() == "content-length" else length
                 body = json.loads(await reader.readexactly(length)) if length else None
                 status, answer, headers = self.answer(method, target, body)
-                if not target.startswith(("/log", "/faults")):
+                if not target.startswith(("/log", "/faults", "/ready")):
                     self.calls.append((time.time(), method, status))
                 if status == 0:
                     writer.transport.abort()
