@@ -32,9 +32,14 @@ def custom_sandboxes() -> dict[str, EntryPoint]:
 def load_custom_sandbox(kind: str) -> Any:
     """Import the adapter of a kind.
 
-    :raises ConfigurationError: ``PROGRAMS_NOT_FOUND`` when it can't be imported.
+    :raises ConfigurationError: ``PROGRAMS_NOT_FOUND`` when it isn't there or can't be imported.
     """
-    point = custom_sandboxes()[kind]
+    point = custom_sandboxes().get(kind)
+    if point is None:
+        raise ConfigurationError(
+            f"The sandbox kind {kind} isn't installed here. Install the package that brings it on every worker and triggerer.",
+            code="PROGRAMS_NOT_FOUND",
+        )
     try:
         return point.load()
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -103,7 +104,8 @@ async def _attempt(drill: Drill, rung: int) -> None:
             if result.verdict is not Verdict.PASSED:
                 break
     except asyncio.CancelledError:
-        await drill.cancel(rung, stage)
+        with contextlib.suppress(DrillError):  # the teardown removes what could not be ended
+            await drill.cancel(rung, stage)
         await drill.perform(rung, StageName.TEARDOWN)
         await abandon(drill.services, drill.run, "INTERRUPTED", "a signal ended the run")
         raise

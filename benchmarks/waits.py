@@ -115,10 +115,13 @@ def measure(place: Triggerers, remote: Remote, options: argparse.Namespace) -> d
         for index, (state, at, _) in states.items()
         if state == "scheduled" and at is not None
     )
+    told = sorted(
+        log["told"][name] - at for name, at in log["ready"].items() if at is not None and log["told"][name] is not None
+    )
     asked = list(log["asked"].values())
     place.end(process)
     return {
-        "woken": len(late), "taken": taken, "seconds": seconds, "used": used, "memory": highest, "late": late,
+        "woken": len(late), "taken": taken, "seconds": seconds, "used": used, "memory": highest, "late": late, "told": told,
         "asked": asked, "calls": len([call for call in log["calls"] if call[1] == "GET"]),
     }  # fmt: skip
 
@@ -148,6 +151,10 @@ def main() -> int:
     print(
         f"late  median {statistics.median(found['late']):.1f} s, highest {max(found['late']):.1f} s "
         f"= {max(intervals):.2f} intervals of {options.interval:g} s"
+    )
+    print(
+        f"told  median {statistics.median(found['told']):.1f} s, highest {max(found['told']):.1f} s after a step was ready; "
+        "the rest is Airflow's way from a trigger's event to the task"
     )
     print(f"asked {per_slot:.1f} times a wait, {max(found['asked'])} at most; {found['calls']} calls in all")
     good = (

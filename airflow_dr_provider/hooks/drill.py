@@ -112,10 +112,14 @@ class DrillHook(BaseHook):
             outcome = run(drill.advance(rung, stage))
             return outcome if isinstance(outcome, Waiting) else _judge(drill, rung, outcome)
 
-    def cancel(self, run_id: str, rung: int, stage: StageName) -> bool:
-        """End what a stage had begun elsewhere; whether it was still under way."""
+    def cancel(self, run_id: str, rung: int, stage: StageName, *, wanted: Callable[[], bool]) -> bool:
+        """End what a stage had begun elsewhere.
+
+        :param wanted: whether somebody still waits for it; only asked where there is something to end.
+        :return: whether it was still under way, and is ended.
+        """
         with self.drill(run_id) as drill:
-            return asyncio.run(drill.cancel(rung, stage))
+            return drill.open_wait(rung, stage) is not None and not wanted() and asyncio.run(drill.cancel(rung, stage))
 
     def _say(self, event: Progress) -> None:
         if event.result is not None:

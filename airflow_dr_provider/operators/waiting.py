@@ -90,14 +90,15 @@ class WaitingMixin(DrillMixin):
 
     def _end_if_unwanted(self, context: Any) -> None:
         """End the remote step when a person marked or cleared the task; a worker that shuts down leaves it for the next try."""
+
+        def wanted() -> bool:
+            return _RUNNING in task_states(context["ti"])
+
         try:
-            if _RUNNING in task_states(context["ti"]):
-                return
-            ended = self.hook().cancel(self.drill_run_id, self.rung, self.stage)
+            if self.hook().cancel(self.drill_run_id, self.rung, self.stage, wanted=wanted):
+                self.log.info("What the stage had begun elsewhere was ended.")  # type: ignore[attr-defined]
         except Exception as error:  # the task is on its way out; its teardown removes what is left
             self.log.warning("What the stage had begun elsewhere could not be ended: %s", error)  # type: ignore[attr-defined]
-        else:
-            self.log.info("What the stage had begun elsewhere %s.", "was ended" if ended else "is over")  # type: ignore[attr-defined]
 
 
 class WaitingStageOperator(WaitingMixin, StageOperator):

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeGuard
 import psycopg
 from pydantic import BaseModel, ValidationError
 
-from airflow_dr_provider.custom_sandboxes import custom_sandboxes, load_custom_sandbox
+from airflow_dr_provider.custom_sandboxes import load_custom_sandbox
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import Endpoint, IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle, Vitals
 from airflow_dr_provider.domain.verdicts import StageName
@@ -176,11 +176,10 @@ def sandbox(kind: str, settings: Any, *, workdir: Path) -> Sandbox:
 
     :param settings: the tier's ``sandbox``.
     :param workdir: where local sandboxes live.
-    :raises KeyError: for an unknown kind; specs are checked for that when they are loaded.
-    :raises ConfigurationError: ``PROGRAMS_NOT_FOUND`` when another package's adapter can't be imported, ``SPEC_INVALID`` when
-        it doesn't take its settings.
+    :raises ConfigurationError: ``PROGRAMS_NOT_FOUND`` when the package that brings the kind is missing here or can't be
+        imported, ``SPEC_INVALID`` when it doesn't take its settings.
     """
-    if kind not in SANDBOXES and kind in custom_sandboxes():
+    if kind not in SANDBOXES:
         return _custom(kind, settings, workdir)
     module, _, name = SANDBOXES[kind].partition(":")
     adapter: Sandbox = getattr(import_module(module), name)(settings, workdir=workdir)

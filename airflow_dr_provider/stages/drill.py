@@ -145,9 +145,13 @@ class Drill:
         """Run a stage of a rung as far as it goes without waiting for others; see :func:`.perform.advance`."""
         return await advance(self.attempt(rung), stage)
 
+    def open_wait(self, rung: int, stage: StageName) -> Waiting | None:
+        """What a stage had begun elsewhere, if it may still be at it."""
+        return open_wait(self.attempt(rung), stage)
+
     async def cancel(self, rung: int, stage: StageName) -> bool:
-        """End what a stage had begun elsewhere, if it is still at it: nobody wants it any more."""
-        waiting = open_wait(self.attempt(rung), stage)
+        """End that: nobody wants it any more."""
+        waiting = self.open_wait(rung, stage)
         return waiting is not None and await cancel_wait(self.services, waiting)
 
     async def discard(self, rung: int) -> None:

@@ -17,7 +17,6 @@ from airflow_dr_provider.domain.signatures import Domain, signature
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
 from airflow_dr_provider.domain.waiting import Waiting
 from airflow_dr_provider.errors import DrillError
-from airflow_dr_provider.sandboxes.base import close
 from airflow_dr_provider.stages.context import AttemptContext
 from airflow_dr_provider.stages.injection import BEFORE, strike
 from airflow_dr_provider.stages.services import Progress
@@ -89,7 +88,7 @@ async def advance(context: AttemptContext, stage: StageName) -> StageResult | Wa
                 break
             await asyncio.sleep(BACKOFF_SECONDS[min(tries, len(BACKOFF_SECONDS)) - 1])
     finally:
-        await close(context.sandbox)
+        await context.close()
     result = result.model_copy(
         update={"elapsed_seconds": round(clock.elapsed, 6), "exit_code": STAGE_EXIT_CODES[result.verdict]}
     )

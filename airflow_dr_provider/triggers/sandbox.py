@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from airflow_dr_provider.hooks.drill import DrillHook
 from airflow_dr_provider.hooks.still_wanted import task_states
 from airflow_dr_provider.stages.waiting import cancel_wait, until_settled
 
-_SETTLING_SECONDS = 10.0
+_SETTLING_SECONDS = 25.0  # within Airflow's own [triggerer] on_kill_timeout, 30 s as it comes
 _DEFERRED = "deferred"
 # Airflow 3.3 tells a trigger when a person ended its task; before that a trigger was only cancelled, and had to find out why.
 _IS_TOLD = hasattr(BaseTrigger, "on_kill")
@@ -67,15 +66,18 @@ class SandboxTrigger(BaseTrigger):
         await self._end_if_unwanted(Waiting.model_validate(self.waiting))
 
     async def _end_if_unwanted(self, waiting: Waiting) -> None:
-        # Where Airflow can't be asked any more (it is shutting down), nothing is ended: the teardown will.
-        with contextlib.suppress(Exception):
+        try:
             async with asyncio.timeout(_SETTLING_SECONDS):
                 if _DEFERRED in await asyncio.to_thread(task_states, self.task_instance):
                     self.log.info("%s: the task still waits, so the step goes on", waiting.key)
                     return
                 # In a thread with a loop of its own: the store's calls block.
                 ended = await asyncio.to_thread(self._end, waiting)
-                self.log.info("%s: %s", waiting.key, "ended, for nobody waits for it any more" if ended else "it was over")
+        except Exception as error:
+            # Where Airflow can't be asked, it isn't known that nobody waits; the teardown ends what nobody wants.
+            self.log.warning("%s: not ended (%s: %s)", waiting.key, type(error).__name__, error)
+        else:
+            self.log.info("%s: %s", waiting.key, "ended, for nobody waits for it any more" if ended else "it was over")
 
     def _end(self, waiting: Waiting) -> bool:
         with DrillHook(state_conn_id=self.state_conn_id).services() as services:

@@ -107,6 +107,8 @@ class Service:
         step = self.steps[name]
         if step["state"] == "waiting" and "at" in step and time.time() >= step["at"]:
             step |= {"state": "ready", "ready_at": step["at"], "detail": "done"}
+        if step["state"] == "ready":
+            step.setdefault("told_at", time.time())
         return {"state": step["state"], "detail": step["detail"], "signature": step.get("signature")}
 
     def _log(self) -> dict[str, Any]:
@@ -116,6 +118,7 @@ class Service:
             "cancelled": self.cancelled,
             "calls": self.calls,
             "ready": {name: step["ready_at"] for name, step in self.steps.items()},
+            "told": {name: step.get("told_at") for name, step in self.steps.items()},
         }
 
     # -- work ----------------------------------------------------------------------------------------------------------
