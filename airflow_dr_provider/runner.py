@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -102,12 +103,15 @@ async def _interruptible(services: Services, opening: Any, spec: DrillSpec) -> D
 
 async def _attempt(drill: Drill, rung: int) -> None:
     """One attempt: its stages until one doesn't pass, and its teardown whatever the way out."""
+    stage = StageName.SELECT
     try:
         for stage in drill.stages(rung):
             result = await drill.perform(rung, stage)
             if result.verdict is not Verdict.PASSED:
                 break
     except asyncio.CancelledError:
+        with contextlib.suppress(DrillError):  # the teardown removes what could not be ended
+            await drill.cancel(rung, stage)
         await drill.perform(rung, StageName.TEARDOWN)
         await abandon(drill.services, drill.run, "INTERRUPTED", "a signal ended the run")
         raise

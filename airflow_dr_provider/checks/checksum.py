@@ -43,6 +43,17 @@ class ChecksumCheck:
                     },
                 ),
             )
+        if files.vouched_by is not None:
+            return (
+                CheckResult(
+                    name=self.name,
+                    verdict=Verdict.COULD_NOT_VERIFY,
+                    signature="NO_REFERENCE",
+                    required=False,
+                    detail=f"{files.vouched_by} restored the files by itself; none of them could be compared here.",
+                    measurements=measurements,
+                ),
+            )
         if not files.verified or files.files == 0:
             read_something = files.files > 0
             return (

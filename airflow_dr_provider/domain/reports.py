@@ -28,11 +28,13 @@ class FileReport(Value):
     """What was read, and what was wrong with it.
 
     :param verified: whether every byte was compared with a checksum; False where the manifest has none.
+    :param vouched_by: the environment that restored the files by itself, when the drill saw none of them.
     """
 
     files: int = 0
     bytes_read: int = 0
     verified: bool = False
+    vouched_by: str | None = None
     faults: tuple[BackupFault, ...] = ()
 
 

@@ -148,7 +148,7 @@ class Place:
     def of_tier(self, tier: Tier) -> dict[str, Any]:
         """Arguments of every task of a tier's attempts: their queue and their pool."""
         return {
-            **_queued(self.placement.queue_of(tier.sandbox.queue)),
+            **_queued(self.placement.queue_of(tier.sandbox)),
             **({"pool": tier.pool} if tier.pool is not None else {}),
         }
 
@@ -186,7 +186,7 @@ def build_chain(spec: DrillSpec, place: Place) -> None:
             trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS,
             **routing,
             # It tears down what a teardown that was skipped has left, which only that tier's host can.
-            **_queued(place.placement.queue_of(tiers[group.rung.tier].sandbox.queue)),
+            **_queued(place.placement.queue_of(tiers[group.rung.tier].sandbox)),
         )
         # Below the teardown: what a tier holds of this host is given back before the next one takes its own.
         [group.enter, group.gate, group.teardown] >> router
@@ -204,7 +204,7 @@ def build_chain(spec: DrillSpec, place: Place) -> None:
     warm = any(tier.cache_warming != "none" for tier in spec.tiers)
     extra = Rung(index=asked, tier=longest.name, number=1, role="asked for in triage", retries=0, asked=True)
     retry = _group(extra, RETRY, longest, place, warm=warm)
-    answered(triage, retry, report, entries, common, routing, _queued(place.placement.queue_of(longest.sandbox.queue)))
+    answered(triage, retry, report, entries, common, routing, _queued(place.placement.queue_of(longest.sandbox)))
     proved = DrillProvedOperator(task_id="proved", drill=spec.drill, **common)
     report >> proved
     if place.own:

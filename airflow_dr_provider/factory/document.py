@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow_dr_provider.spec.durations import format_duration
 from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.spec.sandbox import ProcessSandboxSpec, SandboxSpec
 
 
 def dag_document(spec: DrillSpec) -> str:
@@ -19,7 +20,7 @@ def dag_document(spec: DrillSpec) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {tier.name} | {tier.role} | {tier.sandbox.kind}, isolation {tier.sandbox.isolation} | "
+        f"| {tier.name} | {tier.role} | {_sandbox(tier.sandbox)} | "
         f"{format_duration(tier.timeout)} | {tier.profile} | {tier.cache_warming} |"
         for tier in spec.tiers
     ]
@@ -28,3 +29,8 @@ def dag_document(spec: DrillSpec) -> str:
         "A red tier inside a green run is a fallback: it failed, and a later tier recovered. The tab Drill says why.",
     ]
     return "\n".join(lines)
+
+
+def _sandbox(sandbox: SandboxSpec) -> str:
+    isolation = f", isolation {sandbox.isolation}" if isinstance(sandbox, ProcessSandboxSpec) else ""
+    return f"{sandbox.kind}{isolation}"

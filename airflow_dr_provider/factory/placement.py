@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_dr_provider.spec.models import DrillSpec
+from airflow_dr_provider.spec.sandbox import SandboxSpec
 
 SECTION = "dr"
 _ONE_HOST = ("LocalExecutor", "SequentialExecutor", "DebugExecutor")
@@ -38,9 +39,9 @@ class Placement:
         """Whether every task runs on the same host."""
         return self.executor in _ONE_HOST or self.single_worker
 
-    def queue_of(self, named: str | None) -> str | None:
-        """The queue of a tier's tasks."""
-        return named or self.queue
+    def queue_of(self, sandbox: SandboxSpec) -> str | None:
+        """The queue of the tasks of a tier with this sandbox; a kind of another package may have none to name."""
+        return getattr(sandbox, "queue", None) or self.queue
 
     def refusals(self, spec: DrillSpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """What is wrong with a spec here: places in it, and why."""
@@ -56,7 +57,7 @@ class Placement:
                     f"a {tier.sandbox.kind} sandbox lives on its worker's host, and {self.executor} runs each task in a "
                     "container of its own; choose another kind of sandbox, or let a LocalExecutor or Celery workers run this",
                 )
-            elif self.queue_of(tier.sandbox.queue) is None:
+            elif self.queue_of(tier.sandbox) is None:
                 yield (
                     where,
                     f"{self.executor} may send the tasks of an attempt to several hosts, and a {tier.sandbox.kind} sandbox is "

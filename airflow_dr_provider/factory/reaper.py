@@ -55,5 +55,5 @@ def _queues(module: str | Path | None) -> tuple[str, ...]:
     if module is not None:
         place = Path(module)
         specs = [spec for _, spec in read_specs(place if place.is_dir() else place.parent, None)]
-        found |= {tier.sandbox.queue for spec in specs if isinstance(spec, DrillSpec) for tier in spec.tiers}
+        found |= {here.queue_of(tier.sandbox) for spec in specs if isinstance(spec, DrillSpec) for tier in spec.tiers}
     return tuple(sorted(queue for queue in found if queue is not None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,14 +12,15 @@ from typing import Any
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseHook
 
-from airflow_dr_provider.domain.signatures import Recoverability
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
+from airflow_dr_provider.domain.waiting import Waiting
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.evidence.metrics import run_metrics, stage_metrics
 from airflow_dr_provider.hooks.connections import airflow_connection, database_url, masked
 from airflow_dr_provider.hooks.exceptions import DrillFailedError, StageFailedError
 from airflow_dr_provider.hooks.forms import behaviour, widgets
 from airflow_dr_provider.hooks.narration import Narration
+from airflow_dr_provider.hooks.retry_policy import heals
 from airflow_dr_provider.hooks.stats import emit
 from airflow_dr_provider.provider_configuration import SECTION
 from airflow_dr_provider.stages.drill import Drill
@@ -132,11 +134,28 @@ class DrillHook(BaseHook):
         :raises StageFailedError: when the stage did not pass.
         """
         with self.drill(run_id) as drill:
-            result = run(drill.perform(rung, stage))
-            if result.verdict is not Verdict.PASSED:
-                where = drill.rungs[rung].state
-                raise StageFailedError(f"{where} {stage.value} {result.verdict.value}: {result.signature}. {result.detail}")
-            return {"attempt": drill.attempt(rung).attempt.id, "verdict": result.verdict.value}
+            return _judge(drill, rung, run(drill.perform(rung, stage)))
+
+    def advance(
+        self, run_id: str, rung: int, stage: StageName, run: Callable[[Any], StageResult | Waiting]
+    ) -> dict[str, str] | Waiting:
+        """Perform one stage as far as it goes without waiting for others.
+
+        :return: what :meth:`perform` returns, or what is waited for.
+        :raises StageFailedError: when the stage did not pass.
+        """
+        with self.drill(run_id) as drill:
+            outcome = run(drill.advance(rung, stage))
+            return outcome if isinstance(outcome, Waiting) else _judge(drill, rung, outcome)
+
+    def cancel(self, run_id: str, rung: int, stage: StageName, *, wanted: Callable[[], bool]) -> bool:
+        """End what a stage had begun elsewhere.
+
+        :param wanted: whether somebody still waits for it; only asked where there is something to end.
+        :return: whether it was still under way, and is ended.
+        """
+        with self.drill(run_id) as drill:
+            return drill.open_wait(rung, stage) is not None and not wanted() and asyncio.run(drill.cancel(rung, stage))
 
     def close(self, drill: Drill, run: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Close a run, and tell its numbers to Airflow's statistics: once, by whoever closes it.
@@ -156,6 +175,13 @@ class DrillHook(BaseHook):
         self._narration.say(event)
 
 
+def _judge(drill: Drill, rung: int, result: StageResult) -> dict[str, str]:
+    if result.verdict is not Verdict.PASSED:
+        where, stage = drill.rungs[rung].state, result.stage.value
+        raise StageFailedError(f"{where} {stage} {result.verdict.value}: {result.signature}. {result.detail}")
+    return {"attempt": drill.attempt(rung).attempt.id, "verdict": result.verdict.value}
+
+
 def default_workdir() -> Path:
     """Where sandboxes live when nobody says, the same place as the command line's."""
     import tempfile
@@ -172,7 +198,6 @@ def judged() -> Iterator[None]:
     try:
         yield
     except DrillError as error:
-        # A store that doesn't answer is for a person to mend, and it may well answer a minute later.
-        if error.code == "STATE_UNREACHABLE" or error.signature.recoverability is Recoverability.SELF_HEALING:
+        if heals(error.code):
             raise
         raise DrillFailedError(f"{error.code}: {error.message}") from error

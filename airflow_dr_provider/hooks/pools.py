@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.errors import ConfigurationError
-from airflow_dr_provider.hooks.drill import SECTION
+from airflow_dr_provider.provider_configuration import SECTION
 
 SLOTS = 2
 """Slots of a pool whose size nobody says."""

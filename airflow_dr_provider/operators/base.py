@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from airflow.sdk import BaseOperator
 
 from airflow_dr_provider.domain.verdicts import StageName
+from airflow_dr_provider.hooks import retry_policy
 from airflow_dr_provider.hooks.drill import DrillHook
 from airflow_dr_provider.hooks.interruptible import Interruptible
 
@@ -94,6 +95,8 @@ class DrillOperator(DrillMixin, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if retry_policy.AVAILABLE and self.retry_policy is None:
+            self.retry_policy = retry_policy.SignatureRetryPolicy()
         self.drill_run_id = drill_run_id
         self.state_conn_id = state_conn_id
         self.workdir = workdir

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_dr_provider.domain.verdicts import StageName
 from airflow_dr_provider.links.drill import SandboxLogLink
 from airflow_dr_provider.operators.base import StageOperator
+from airflow_dr_provider.operators.waiting import WaitingStageOperator
 
 
 class SandboxReserveOperator(StageOperator):
@@ -19,20 +20,22 @@ class SandboxReserveOperator(StageOperator):
     ui_color = "#e8e8e8"
 
 
-class SandboxProvisionOperator(StageOperator):
+class SandboxProvisionOperator(WaitingStageOperator):
     """Make the empty, isolated environment: directory, account, programs, namespaces, room on the disk.
 
     :param rung: the attempt's place in the chain, from 0.
+    :param deferrable: whether a wait for a remote environment is the triggerer's; see :class:`.WaitingStageOperator`.
     """
 
     stage = StageName.PROVISION
     ui_color = "#e2d9f3"
 
 
-class SandboxTeardownOperator(StageOperator):
+class SandboxTeardownOperator(WaitingStageOperator):
     """Remove the sandbox and look again; what is still there fails the task, by name.
 
     :param rung: the attempt's place in the chain, from 0.
+    :param deferrable: whether a wait for a remote environment is the triggerer's; see :class:`.WaitingStageOperator`.
     """
 
     stage = StageName.TEARDOWN

@@ -1,20 +1,27 @@
 """What an environment's adapter offers, and the registry of environments.
 
 A sandbox is reserved (a name, no resource), provisioned, filled, started, probed and destroyed. Adapters do; they decide
-nothing. Adding one is writing one file with a class that satisfies :class:`Sandbox` and naming it in :data:`SANDBOXES`.
+nothing. Adding one is writing one file with a class that satisfies :class:`Sandbox` and naming it in :data:`SANDBOXES`; other
+packages bring theirs through :mod:`airflow_dr_provider.custom_sandboxes`. One whose steps are done elsewhere, over minutes
+or hours, is a :class:`RemoteSandbox` as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 import psycopg
+from pydantic import BaseModel, ValidationError
 
+from airflow_dr_provider.custom_sandboxes import load_custom_sandbox
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.reports import Endpoint, IsolationReport, Probe, ProbeResult, Recovery, SandboxHandle, Vitals
+from airflow_dr_provider.domain.verdicts import StageName
+from airflow_dr_provider.domain.waiting import Account, StepProgress
+from airflow_dr_provider.errors import ConfigurationError
 
 
 class Sandbox(Protocol):
@@ -107,6 +114,67 @@ class Listing(Protocol):
         ...
 
 
+class RemoteSandbox(Sandbox, Protocol):
+    """A sandbox some of whose stages begin here and are done elsewhere.
+
+    Such a stage is :meth:`begin`, then :meth:`poll` until it is ready, by whichever process waits, then its usual method
+    (``provision``, ``recover``, ``destroy``), which finds everything done. No method blocks the event loop or waits for the
+    step itself. A call that the environment refused for the moment raises ``REMOTE_THROTTLED`` or ``REMOTE_UNREACHABLE``, with
+    ``retry_after`` in its facts where that is told; it is asked again.
+    """
+
+    remote: frozenset[StageName]
+    """The stages that are done elsewhere: any of provision, restore, validate and teardown.
+
+    With *restore* among them the environment brings the backup's files itself: the repository's are not read, and ``recover``
+    is called on what it made."""
+    poll_seconds: float
+    """How often to ask how far a step is."""
+    account: Account
+    """Who is asked, and how often one process may."""
+
+    async def begin(
+        self, stage: StageName, handle: SandboxHandle, coordinate: RestoreCoordinate | None, *, number: int
+    ) -> SandboxHandle:
+        """Ask the environment to do a stage, and return at once.
+
+        Idempotent: the name that the step is begun under is derived from the handle's, the stage and the number; one that is
+        there already, from a try whose process was lost, is adopted.
+
+        :param coordinate: what to restore; None for a teardown.
+        :param number: which try of the stage this is, from 1; a further one is another step, under another name.
+        :return: the handle, with what :meth:`poll` and the stage's own method need in its details.
+        """
+        ...
+
+    async def poll(self, stage: StageName, handles: Sequence[SandboxHandle]) -> Mapping[str, StepProgress]:
+        """Ask how far a stage is, for as many sandboxes as ``account.batch`` says, in one call.
+
+        :return: the answer for each, by the handle's name.
+        """
+        ...
+
+    async def cancel(self, stage: StageName, handle: SandboxHandle) -> None:
+        """Tell the environment to end a stage, if it is still at it; nothing else is removed. Cheap."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections that were kept open; the adapter can be used again."""
+        ...
+
+
+def is_remote(adapter: Sandbox, stage: StageName) -> TypeGuard[RemoteSandbox]:
+    """Whether a sandbox does a stage elsewhere."""
+    return stage in getattr(adapter, "remote", ())
+
+
+async def close(adapter: Sandbox) -> None:
+    """Give back what an adapter keeps open; one that is only local keeps nothing."""
+    closing = getattr(adapter, "close", None)
+    if closing is not None:
+        await closing()
+
+
 SANDBOXES: dict[str, str] = {
     "process": "airflow_dr_provider.sandboxes.process:ProcessSandbox",
 }
@@ -117,8 +185,24 @@ def sandbox(kind: str, settings: Any, *, workdir: Path) -> Sandbox:
 
     :param settings: the tier's ``sandbox``.
     :param workdir: where local sandboxes live.
-    :raises KeyError: for an unknown kind; specs are checked for that when they are loaded.
+    :raises ConfigurationError: ``PROGRAMS_NOT_FOUND`` when the package that brings the kind is missing here or can't be
+        imported, ``SPEC_INVALID`` when it doesn't take its settings.
     """
+    if kind not in SANDBOXES:
+        return _custom(kind, settings, workdir)
     module, _, name = SANDBOXES[kind].partition(":")
     adapter: Sandbox = getattr(import_module(module), name)(settings, workdir=workdir)
+    return adapter
+
+
+def _custom(kind: str, settings: Any, workdir: Path) -> Sandbox:
+    found = load_custom_sandbox(kind)
+    model: type[BaseModel] | None = getattr(found, "Settings", None)
+    try:
+        own = model.model_validate(settings.model_dump(mode="json")) if model is not None else settings
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"sandbox {kind}: {place}: {first['msg']}.", code="SPEC_INVALID") from None
+    adapter: Sandbox = found(own, workdir=workdir)
     return adapter

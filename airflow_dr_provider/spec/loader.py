@@ -18,7 +18,7 @@ from airflow_dr_provider.spec.base import IN_WORDS
 from airflow_dr_provider.spec.gate import KEPT
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.repository import SOURCE_KINDS
-from airflow_dr_provider.spec.sandbox import SANDBOX_KINDS
+from airflow_dr_provider.spec.sandbox import SANDBOX_KINDS, sandbox_kinds
 from airflow_dr_provider.spec.yaml_fast import read_value
 from airflow_dr_provider.spec.yaml_nodes import LARGEST, Document, Problem, read_document
 
@@ -202,7 +202,7 @@ def _real(path: tuple[str | int, ...], document: Document) -> tuple[str | int, .
     return real
 
 
-_BRANCHES = ("FileReference", *SOURCE_KINDS)
+_BRANCHES = ("FileReference", *SOURCE_KINDS, *SANDBOX_KINDS, "custom")
 """What pydantic puts into a place for the branch of a union that it took."""
 
 
@@ -230,7 +230,7 @@ def _message(entry: Any, path: tuple[str | int, ...], document: Document) -> str
     if kind == "literal_error":
         wanted = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         if path and path[-1] == "kind":
-            return _unknown_kind(given, "sandbox", SANDBOX_KINDS)
+            return _unknown_kind(given, "sandbox", sandbox_kinds())
         return f"{_quoted(given)} isn't possible; it is {' or '.join(wanted)}{_close(str(given), wanted)}"
     if kind == "value_error":
         return str(context.get("error", entry["msg"]))
@@ -316,5 +316,7 @@ def _model_in(annotation: Any, value: Any) -> Any:
         return annotation
     models = [model for inner in getattr(annotation, "__args__", ()) if (model := _model_in(inner, value)) is not None]
     kind = value.get("kind") if isinstance(value, dict) else None
-    of_kind = [model for model in models if SOURCE_KINDS.get(kind) is model] if isinstance(kind, str) else []
+    of_kind = (
+        [model for model in models if {**SOURCE_KINDS, **SANDBOX_KINDS}.get(kind) is model] if isinstance(kind, str) else []
+    )
     return next(iter(of_kind or models), None)

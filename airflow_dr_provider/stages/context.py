@@ -13,7 +13,7 @@ from airflow_dr_provider.domain.reports import SandboxHandle
 from airflow_dr_provider.domain.verdicts import StageName, StageResult, Verdict
 from airflow_dr_provider.errors import SandboxError
 from airflow_dr_provider.repositories.base import Repository
-from airflow_dr_provider.sandboxes.base import Sandbox, sandbox
+from airflow_dr_provider.sandboxes.base import Sandbox, close, sandbox
 from airflow_dr_provider.spec.models import DrillSpec, Tier
 from airflow_dr_provider.stages.history import read_history
 from airflow_dr_provider.stages.inputs import RunInputs
@@ -59,6 +59,12 @@ class AttemptContext:
     def sandbox(self) -> Sandbox:
         """The tier's environment."""
         return sandbox(self.tier.sandbox.kind, self.tier.sandbox, workdir=self.services.workdir)
+
+    async def close(self) -> None:
+        """Give back what the tier's environment keeps open, if it was used."""
+        used = self.__dict__.get("sandbox")
+        if used is not None:
+            await close(used)
 
     @property
     def sandbox_name(self) -> str:

@@ -11,8 +11,9 @@ from airflow_dr_provider.domain.chain import START, TRIAGE, Move, Rung, Step, as
 from airflow_dr_provider.domain.request import PLAIN, RunRequest
 from airflow_dr_provider.domain.triage import TriageAnswer, judge_answer
 from airflow_dr_provider.domain.verdicts import StageName, StageResult
+from airflow_dr_provider.domain.waiting import Waiting
 from airflow_dr_provider.errors import StateError
-from airflow_dr_provider.sandboxes.base import sandbox
+from airflow_dr_provider.sandboxes.base import close, sandbox
 from airflow_dr_provider.spec.loader import spec_digest, spec_from_snapshot, spec_snapshot
 from airflow_dr_provider.spec.models import DrillSpec
 from airflow_dr_provider.spec.repository_connection import placed
@@ -23,8 +24,9 @@ from airflow_dr_provider.stages.injection import strikes
 from airflow_dr_provider.stages.inputs import RunInputs
 from airflow_dr_provider.stages.naming import sandbox_name
 from airflow_dr_provider.stages.open_run import open_inputs
-from airflow_dr_provider.stages.perform import perform
+from airflow_dr_provider.stages.perform import advance, perform
 from airflow_dr_provider.stages.services import Progress, Services
+from airflow_dr_provider.stages.waiting import cancel_wait, open_wait
 from airflow_dr_provider.state.people import People
 from airflow_dr_provider.state.records import Attempt, Owner, Quarantined, Run
 
@@ -158,6 +160,19 @@ class Drill:
         """Run a stage of a rung. Idempotent: a finished one returns its result."""
         return await perform(self.attempt(rung), stage)
 
+    async def advance(self, rung: int, stage: StageName) -> StageResult | Waiting:
+        """Run a stage of a rung as far as it goes without waiting for others; see :func:`.perform.advance`."""
+        return await advance(self.attempt(rung), stage)
+
+    def open_wait(self, rung: int, stage: StageName) -> Waiting | None:
+        """What a stage had begun elsewhere, if it may still be at it."""
+        return open_wait(self.attempt(rung), stage)
+
+    async def cancel(self, rung: int, stage: StageName) -> bool:
+        """End that: nobody wants it any more."""
+        waiting = self.open_wait(rung, stage)
+        return waiting is not None and await cancel_wait(self.services, waiting)
+
     async def discard(self, rung: int) -> None:
         """Destroy a rung's sandbox by its derived name alone: for when the store, which knows more, doesn't answer.
 
@@ -166,7 +181,10 @@ class Drill:
         place = self.rungs[rung]
         tier = next(tier for tier in self.spec.tiers if tier.name == place.tier)
         adapter = sandbox(tier.sandbox.kind, tier.sandbox, workdir=self.services.workdir)
-        await adapter.destroy(adapter.handle(sandbox_name(self.spec.drill, self.run.id, rung)))
+        try:
+            await adapter.destroy(adapter.handle(sandbox_name(self.spec.drill, self.run.id, rung)))
+        finally:
+            await close(adapter)
 
     def next_step(self, rung: int) -> Step:
         """Decide where the chain goes after a rung, write it to the log, and quarantine what has to be."""

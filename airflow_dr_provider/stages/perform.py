@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from importlib import import_module
 from typing import Any
 
@@ -13,10 +15,12 @@ from airflow_dr_provider.domain.chain import place, retry_here
 from airflow_dr_provider.domain.exit_codes import STAGE_EXIT_CODES
 from airflow_dr_provider.domain.signatures import Domain, signature
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
+from airflow_dr_provider.domain.waiting import Waiting
 from airflow_dr_provider.errors import DrillError
 from airflow_dr_provider.stages.context import AttemptContext
 from airflow_dr_provider.stages.injection import BEFORE, strike
 from airflow_dr_provider.stages.services import Progress
+from airflow_dr_provider.stages.waiting import known_wait, remote_half, tier_seconds_left, until_settled
 from airflow_dr_provider.stages.watchdog import out_of_budget, watched
 from airflow_dr_provider.state.records import Measurement
 
@@ -46,10 +50,19 @@ def inputs_digest(context: AttemptContext, stage: StageName) -> str:
 
 
 async def perform(context: AttemptContext, stage: StageName) -> StageResult:
-    """Run a stage, unless it was finished before: then its result is returned and nothing is done.
+    """Run a stage to its end, waiting for what is done elsewhere; see :func:`advance`."""
+    while isinstance(outcome := await advance(context, stage), Waiting):
+        with contextlib.suppress(DrillError):  # the next look meets the same, and makes a result of it
+            await until_settled(outcome, context.services.clock)
+    return outcome
 
-    Errors that the drill foresaw become results; an unforeseen one does too (``STAGE_BROKEN``), so that a chain always gets to
-    its end. Cancellation passes through: nothing is written, and the next process finds the stage undone.
+
+async def advance(context: AttemptContext, stage: StageName) -> StageResult | Waiting:
+    """Run a stage as far as it goes: to its end, or to where somebody else has to be done first.
+
+    One that was finished before returns its result, and nothing is done. Errors that the drill foresaw become results; an
+    unforeseen one does too (``STAGE_BROKEN``), so that a chain always gets to its end. Cancellation passes through: nothing is
+    written, and the next process finds the stage undone, or its wait in the ledger.
     """
     store = context.services.store
     digest = inputs_digest(context, stage)
@@ -57,24 +70,33 @@ async def perform(context: AttemptContext, stage: StageName) -> StageResult:
     if done is not None:
         return done.result
     where = place(context.rung)
-    context.services.progress(Progress(run_id=context.run.id, place=where, stage=stage, started=True))
-    started_at, begun = context.services.clock(), time.monotonic()
+    wait = known_wait(context, stage)
+    if wait is None:
+        context.services.progress(Progress(run_id=context.run.id, place=where, stage=stage, started=True))
+    clock = _Clock(context, stage)
     tries = 0
-    while True:
-        tries += 1
-        result = (await _once(context, stage, begun)).model_copy(update={"tries": tries})
-        _pass_cancellation()
-        if result.verdict is Verdict.PASSED or not retry_here(result, context.rung):
-            break
-        await asyncio.sleep(BACKOFF_SECONDS[min(tries, len(BACKOFF_SECONDS)) - 1])
+    try:
+        while True:
+            tries += 1
+            outcome = await _once(context, stage, clock)
+            _pass_cancellation()
+            if isinstance(outcome, Waiting):
+                return outcome
+            wait = known_wait(context, stage)
+            result = outcome.model_copy(update={"tries": max(tries, wait.number if wait is not None else 0)})
+            if result.verdict is Verdict.PASSED or not retry_here(result, context.rung):
+                break
+            await asyncio.sleep(BACKOFF_SECONDS[min(tries, len(BACKOFF_SECONDS)) - 1])
+    finally:
+        await context.close()
     result = result.model_copy(
-        update={"elapsed_seconds": round(time.monotonic() - begun, 6), "exit_code": STAGE_EXIT_CODES[result.verdict]}
+        update={"elapsed_seconds": round(clock.elapsed, 6), "exit_code": STAGE_EXIT_CODES[result.verdict]}
     )
     store.finish_stage(
         context.attempt.id,
         digest=digest,
         result=result,
-        started_at=started_at,
+        started_at=clock.started_at,
         now=context.services.clock(),
         candidate=_candidate(stage, result),
         close_attempt=stage is StageName.TEARDOWN,
@@ -84,13 +106,40 @@ async def perform(context: AttemptContext, stage: StageName) -> StageResult:
     return result
 
 
-async def _once(context: AttemptContext, stage: StageName, begun: float) -> StageResult:
+class _Clock:
+    """How long a stage has gone on: in this process, or since it was begun elsewhere, whoever waited."""
+
+    def __init__(self, context: AttemptContext, stage: StageName) -> None:
+        self._context, self._stage = context, stage
+        self._started_at, self._begun = context.services.clock(), time.monotonic()
+
+    @property
+    def started_at(self) -> datetime:
+        """When it began."""
+        wait = known_wait(self._context, self._stage)
+        return min(self._started_at, wait.begun_at) if wait is not None else self._started_at
+
+    @property
+    def before(self) -> float:
+        """Seconds of it that were over when this process came to it."""
+        return max(0.0, (self._started_at - self.started_at).total_seconds())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of it that are over."""
+        return self.before + time.monotonic() - self._begun
+
+
+async def _once(context: AttemptContext, stage: StageName, clock: _Clock) -> StageResult | Waiting:
     short = out_of_budget(context) if stage is StageName.SELECT else None
     if short is not None:
         return _failed(stage, "BUDGET_EXHAUSTED", short)
     try:
-        async with context.held, asyncio.timeout(_remaining(context, stage, begun)):
-            return await watched(context, stage, _work(context, stage))
+        waiting = await remote_half(context, stage)
+        if waiting is not None:
+            return waiting
+        async with context.held, asyncio.timeout(_remaining(context, stage, clock)):
+            return await watched(context, stage, _work(context, stage), waited=clock.before)
     except TimeoutError:
         allowed = context.tier.timeout.total_seconds()
         return _failed(stage, "STAGE_TIMEOUT", f"the tier's {allowed:.0f} s were over during {stage.value}")
@@ -119,12 +168,11 @@ def _pass_cancellation() -> None:
         raise asyncio.CancelledError
 
 
-def _remaining(context: AttemptContext, stage: StageName, begun: float) -> float:
+def _remaining(context: AttemptContext, stage: StageName, clock: _Clock) -> float:
     """Seconds left of the tier's time. Only time spent in stages counts, not what lay between processes."""
     if stage is StageName.TEARDOWN:
         return _TEARDOWN_SECONDS
-    spent = sum(done.result.elapsed_seconds for done in context.services.store.checkpoints(context.attempt.id))
-    return max(0.0, context.tier.timeout.total_seconds() - spent - (time.monotonic() - begun))
+    return max(0.0, tier_seconds_left(context) - clock.elapsed)
 
 
 def _failed(stage: StageName, code: str, detail: str, facts: dict[str, object] | None = None) -> StageResult:

@@ -12,6 +12,7 @@ from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.fault_list import Moment
 from airflow_dr_provider.domain.reports import BackupFault, FileReport, SandboxHandle, WalReport
 from airflow_dr_provider.domain.verdicts import CheckResult, StageName, StageResult, Verdict
+from airflow_dr_provider.sandboxes.base import is_remote
 from airflow_dr_provider.stages.injection import strike
 from airflow_dr_provider.stages.routing import make_manifest
 
@@ -24,6 +25,9 @@ _FILES, _WAL = "restored_files", "fetched_wal"
 async def run(context: AttemptContext) -> StageResult:
     """Files, WAL, server: each part that an interrupted try finished is taken over, not done again."""
     coordinate, handle = context.coordinate(), context.handle()
+    if is_remote(context.sandbox, StageName.RESTORE):
+        unseen = FileReport(vouched_by=context.sandbox.account.key), WalReport()
+        return await _open(context, coordinate, handle, *unseen, {})
     catalog = await context.repository.catalog()
     files, handle, files_seconds = await _files(context, catalog, coordinate, handle)
     if files.faults:
@@ -33,6 +37,19 @@ async def run(context: AttemptContext) -> StageResult:
     if wal.missing or wal.damaged:
         return _broken_wal(wal)
     await strike(context, Moment.WAL_FETCHED)
+    seconds = {"files_seconds": files_seconds, "wal_seconds": wal_seconds}
+    return await _open(context, coordinate, handle, files, wal, seconds)
+
+
+async def _open(
+    context: AttemptContext,
+    coordinate: RestoreCoordinate,
+    handle: SandboxHandle,
+    files: FileReport,
+    wal: WalReport,
+    seconds: dict[str, float],
+) -> StageResult:
+    """Recover to the target and let clients in."""
     handle, recovery = await context.sandbox.recover(handle, coordinate)
     context.keep_handle(handle)
     await strike(context, Moment.SERVER_OPEN)
@@ -41,8 +58,7 @@ async def run(context: AttemptContext) -> StageResult:
         verdict=Verdict.PASSED,
         detail=f"{coordinate.backup_id} replayed to {recovery.replayed_lsn} on timeline {recovery.timeline}",
         metrics={
-            "files_seconds": files_seconds,
-            "wal_seconds": wal_seconds,
+            **seconds,
             "replay_seconds": recovery.seconds,
             "ready_seconds": recovery.ready_seconds,
             "bytes": float(files.bytes_read),

@@ -17,6 +17,7 @@ from airflow_dr_provider.domain.value import Value
 from airflow_dr_provider.postgresql.programs import installed
 from airflow_dr_provider.repositories.base import Repository
 from airflow_dr_provider.spec.models import DrillSpec, Tier
+from airflow_dr_provider.spec.sandbox import ProcessSandboxSpec
 from airflow_dr_provider.state.store import Store
 
 
@@ -83,7 +84,7 @@ def rpo_seconds(spec: DrillSpec, tier: Tier) -> float:
 
 
 def _runnable(tier: Tier) -> tuple[int, ...] | None:
-    if tier.sandbox.kind != "process":
+    if not isinstance(tier.sandbox, ProcessSandboxSpec):
         return None
     return tuple(sorted({programs.major for programs in installed(tier.sandbox.bin)}))
 

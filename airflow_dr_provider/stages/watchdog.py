@@ -22,14 +22,18 @@ INTERVAL = 1.0
 """Seconds between two looks; the first one is taken at once."""
 
 
-async def watched(context: AttemptContext, stage: StageName, work: Coroutine[Any, Any, StageResult]) -> StageResult:
+async def watched(
+    context: AttemptContext, stage: StageName, work: Coroutine[Any, Any, StageResult], *, waited: float = 0.0
+) -> StageResult:
     """The stage's result, with what the watchdog saw in its metrics.
+
+    :param waited: seconds of the stage that are over, spent elsewhere.
 
     :raises SandboxError: by the breach's signature, once the stage has given back what it held.
     """
     if stage not in WATCHED:
         return await work
-    guard = _Guard(context, stage)
+    guard = _Guard(context, stage, waited)
     working, watching = asyncio.ensure_future(work), asyncio.ensure_future(guard.until_breach())
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -49,19 +53,19 @@ def out_of_budget(context: AttemptContext) -> str | None:
     """Why this tier is not worth beginning any more; None when it is."""
     return shortage(
         first=context.rung.index == first_rung(context.rungs, context.run.request.first_tier).index,
-        left=_budget(context),
+        left=budget_seconds(context),
         timeout=context.tier.timeout.total_seconds(),
         known=tier_seconds(context.services.store, context.spec.drill, context.rung.tier),
     )
 
 
-def _budget(context: AttemptContext) -> float:
+def budget_seconds(context: AttemptContext) -> float:
     """Seconds left of the tolerable downtime. As in the RTO, time counts that was spent in stages."""
     return context.spec.objectives.mtd.total_seconds() - spent_seconds(context.inputs, context.history)
 
 
 class _Guard:
-    def __init__(self, context: AttemptContext, stage: StageName) -> None:
+    def __init__(self, context: AttemptContext, stage: StageName, waited: float) -> None:
         limits = context.spec.limits
         self._limits = Limits(
             disk_free=limits.disk_free,
@@ -70,7 +74,7 @@ class _Guard:
         )
         self._context = context
         self._stage = stage
-        self._budget = _budget(context)
+        self._budget = budget_seconds(context) - waited
         self._served = False
         self._silent_since: float | None = None
         self.last = Vitals()

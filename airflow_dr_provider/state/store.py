@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -354,13 +354,25 @@ class Store:
     def created(self, name: str, handle: dict[str, Any], *, now: datetime) -> Resource:
         """Note that the resource exists, or that its handle changed. Refused (StateError) once it is released."""
         with self._writing() as connection:
-            known = _known_resource(connection, name)
-            if known.released_at is not None:
-                raise StateError(
-                    f"The sandbox {name} was released at {known.released_at.isoformat()}, before it was made: its lease ended.",
-                    code="LEASE_EXPIRED",
-                )
+            known = _unreleased(_known_resource(connection, name))
             values = {"state": ResourceState.CREATED, "handle": handle, "created_at": known.created_at or now}
+            connection.execute(resources.update().where(resources.c.name == name).values(**values))
+            return known.model_copy(update=values)
+
+    def amend(
+        self, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], *, created: datetime | None = None
+    ) -> Resource:
+        """Change a handle in one transaction, as it is by then: two who change it at once don't undo each other.
+
+        :param change: makes the new handle of the one that is there.
+        :param created: note that the resource exists since then, if it isn't noted yet.
+        :raises StateError: ``LEASE_EXPIRED`` once the resource is released.
+        """
+        with self._writing() as connection:
+            known = _unreleased(_known_resource(connection, name))
+            values: dict[str, Any] = {"handle": change(known.handle)}
+            if created is not None:
+                values |= {"state": ResourceState.CREATED, "created_at": known.created_at or created}
             connection.execute(resources.update().where(resources.c.name == name).values(**values))
             return known.model_copy(update=values)
 
@@ -488,6 +500,15 @@ def _known_resource(connection: Connection, name: str) -> Resource:
     if known is None:
         raise StateError(f"The ledger has no resource {name}; it was never reserved in this state store.")
     return known
+
+
+def _unreleased(resource: Resource) -> Resource:
+    if resource.released_at is not None:
+        raise StateError(
+            f"The sandbox {resource.name} was released at {resource.released_at.isoformat()}, before it was made: its lease ended.",
+            code="LEASE_EXPIRED",
+        )
+    return resource
 
 
 def _checkpoint(connection: Connection, attempt_id: str, stage: StageName, digest: str) -> Checkpoint | None:
