@@ -2,4 +2,4 @@
 
 from airflow_dr_provider.factory import build_reaper_dag
 
-dag = build_reaper_dag()
+dag = build_reaper_dag(__file__)

@@ -193,6 +193,7 @@ def test_every_setting_exists_in_this_airflow() -> None:
     from airflow.providers.celery.get_provider_info import get_provider_info
 
     sections = {section: set(body["options"]) for section, body in {**known, **get_provider_info()["config"]}.items()}
+    sections["dr"] = {"single_worker"}  # this provider's own; placement.py reads it, as the test below shows
     for name in AIRFLOW:
         for key in SERVICES[name]["environment"]:
             if key.startswith("AIRFLOW__"):
@@ -235,6 +236,21 @@ def test_the_worker_has_what_a_drill_needs_and_no_more() -> None:
     assert not worker.get("privileged")
     assert [name for name in SERVICES if "docker.sock" in json.dumps(SERVICES[name])] == []
     assert {name for name in AIRFLOW if "production" in SERVICES[name]["networks"]} == {"airflow-worker"}
+
+
+@pytest.mark.airflow
+def test_its_executor_takes_the_specs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery may have workers on several hosts, which a sandbox needs a queue for; here there is one, under a fixed name."""
+    from airflow_dr_provider.factory.placement import placement
+    from airflow_dr_provider.spec.loader import load_spec
+
+    for name, value in SERVICES["airflow-dag-processor"]["environment"].items():
+        if name.startswith(("AIRFLOW__CORE__EXECUTOR", "AIRFLOW__DR__")):
+            monkeypatch.setenv(name, str(value))
+    here = placement()
+    assert (here.executor, here.single_worker) == ("CeleryExecutor", True)
+    assert list(here.refusals(load_spec(ROOT / "docker" / "dags" / "orders.yaml"))) == []
+    assert SERVICES["airflow-worker"]["hostname"]
 
 
 def test_only_the_page_is_published_and_only_on_the_loopback() -> None:
