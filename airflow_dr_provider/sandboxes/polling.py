@@ -160,6 +160,7 @@ class _Process:
     def __init__(self) -> None:
         self.rates: dict[str, Rate] = {}
         self.pollers: dict[str, Poller] = {}
+        self.making = asyncio.Lock()
 
 
 _PROCESSES: WeakKeyDictionary[asyncio.AbstractEventLoop, _Process] = WeakKeyDictionary()
@@ -173,13 +174,14 @@ async def joined(key: str, make: Callable[[], RemoteSandbox]) -> AsyncIterator[P
     :param make: makes the adapter, where this process has none yet.
     """
     shared = _PROCESSES.setdefault(asyncio.get_running_loop(), _Process())
-    found = shared.pollers.get(key)
-    if found is None:
-        adapter = make()
-        account = adapter.account
-        rate = shared.rates.setdefault(account.key, Rate(account.calls_per_second))
-        found = shared.pollers[key] = Poller(adapter, rate)
-    found.waits += 1
+    async with shared.making:
+        found = shared.pollers.get(key)
+        if found is None:
+            adapter = await asyncio.to_thread(make)  # the first one of its kind imports its libraries
+            account = adapter.account
+            rate = shared.rates.setdefault(account.key, Rate(account.calls_per_second))
+            found = shared.pollers[key] = Poller(adapter, rate)
+        found.waits += 1
     try:
         yield found
     finally:

@@ -14,7 +14,10 @@ from airflow_dr_provider.hooks.drill import DrillHook
 from airflow_dr_provider.hooks.still_wanted import task_states
 from airflow_dr_provider.stages.waiting import cancel_wait, until_settled
 
-_SETTLING_SECONDS = 25.0  # within Airflow's own [triggerer] on_kill_timeout, 30 s as it comes
+_SETTLING_SECONDS = 120.0
+# Ends that are under way: the triggerer makes its way to Airflow's API when the first trigger asks for it, which takes seconds,
+# and on_kill is given up after [triggerer] on_kill_timeout.
+_ENDING: set[asyncio.Task[None]] = set()
 _DEFERRED = "deferred"
 # Airflow 3.3 tells a trigger when a person ended its task; before that a trigger was only cancelled, and had to find out why.
 _IS_TOLD = hasattr(BaseTrigger, "on_kill")
@@ -52,7 +55,7 @@ class SandboxTrigger(BaseTrigger):
             yield _event(waiting, "error", f"{error.code}: {error.message}")
         except asyncio.CancelledError:
             if not _IS_TOLD:
-                await self._end_if_unwanted(waiting)
+                await self._ending(waiting)
             raise
         else:
             yield _event(waiting, *((answer.state.value, answer.detail) if answer is not None else ("late", "")))
@@ -63,7 +66,13 @@ class SandboxTrigger(BaseTrigger):
         Airflow also calls this where another triggerer took the wait over, because this one had been silent for too long; the
         task is still deferred then, and the step still wanted.
         """
-        await self._end_if_unwanted(Waiting.model_validate(self.waiting))
+        await self._ending(Waiting.model_validate(self.waiting))
+
+    async def _ending(self, waiting: Waiting) -> None:
+        task = asyncio.create_task(self._end_if_unwanted(waiting))
+        _ENDING.add(task)
+        task.add_done_callback(_ENDING.discard)
+        await asyncio.shield(task)
 
     async def _end_if_unwanted(self, waiting: Waiting) -> None:
         try:

@@ -73,7 +73,7 @@ def state_of(place: Path, name: str) -> str:
     return str(resource.handle["details"]["waits"]["validate"]["state"])
 
 
-def until(condition: Callable[[], bool], airflow: Triggerers, seconds: float = 120) -> None:
+def until(condition: Callable[[], bool], airflow: Triggerers, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
