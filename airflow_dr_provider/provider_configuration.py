@@ -7,8 +7,8 @@ from typing import Any
 SECTION = "dr"
 
 
-def _option(description: str, *, example: str | None = None, sensitive: bool = False) -> dict[str, Any]:
-    option = {"description": description, "version_added": "0.1.0", "type": "string", "example": example, "default": None}
+def _option(description: str, *, example: str | None = None, sensitive: bool = False, kind: str = "string") -> dict[str, Any]:
+    option = {"description": description, "version_added": "0.1.0", "type": kind, "example": example, "default": None}
     return {**option, "sensitive": True} if sensitive else option
 
 
@@ -31,6 +31,20 @@ CONFIG: dict[str, Any] = {
                 "Where local sandboxes live on a worker. Every worker may have its own; a drill needs room there for a whole "
                 "restored cluster. The environment variable AIRFLOW_DR_WORKDIR goes before it.",
                 example="/var/lib/airflow-dr",
+            ),
+            "queue": _option(
+                "The queue of a drill's tasks where a tier names none; with workers on several hosts it has to be one that only "
+                "one host's workers serve.",
+                example="dr",
+            ),
+            "single_worker": _option(
+                "Whether there is one worker host, whatever the executor may do: then a tier need not name a queue.",
+                example="True",
+                kind="boolean",
+            ),
+            "pools": _option(
+                "Slots of Airflow's pools that ``airflow-dr setup`` makes, as ``NAME=SLOTS`` with commas between.",
+                example="dr_staging=4, dr_isolated=2",
             ),
         },
     }

@@ -67,10 +67,12 @@ def load_text(text: str, *, source: str, base: Path, judge: Judge | None = None)
     value = read_value(text)
     if isinstance(value, dict):
         try:
-            return _absolute(DrillSpec.model_validate(value), base)
+            spec = _absolute(DrillSpec.model_validate(value), base)
+            if judge is None or not any(True for _ in judge(spec)):
+                return spec
         except ValidationError:
-            # The slow way knows the lines, and says it all again with them.
             pass
+        # The slow way knows the lines, and says it all again with them.
     document = read_document(text)
     if not document.broken and not isinstance(document.value, dict):
         document.broken = True

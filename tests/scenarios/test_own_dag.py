@@ -94,7 +94,9 @@ def test_a_group_that_somebodys_dag_goes_past_is_skipped(run: Run, place: Path) 
     from airflow.providers.standard.operators.python import ShortCircuitOperator
 
     def go_past(dag: Any) -> None:
-        gate = ShortCircuitOperator(task_id="not_today", python_callable=bool, ignore_downstream_trigger_rules=False, dag=dag)
+        gate = ShortCircuitOperator(
+            task_id="not_today", python_callable=lambda: False, ignore_downstream_trigger_rules=False, dag=dag
+        )
         gate >> dag.task_dict["drill.start"]
 
     state, tasks = run("example_drill_in_own_dag", before=go_past)
