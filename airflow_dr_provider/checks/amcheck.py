@@ -68,9 +68,9 @@ class AmcheckCheck:
 
     Proves that tuples are well formed, that their out-of-line values are there, that B-trees are in order, that each heap
     tuple has its index entry (``heapallindexed``), and, where pg_visibility is installed, that no page which the visibility map
-    calls visible to all, or frozen, holds a row that isn't (an index-only scan would show deleted rows). Can't
-    prove that rows are not missing as a whole (row_counts), that values are the right ones, or anything of GIN, GiST, BRIN,
-    SP-GiST and hash indexes.
+    calls visible to all, or frozen, holds a row that isn't (an index-only scan would show deleted rows).
+    Can't prove that rows are not missing as a whole (row_counts), that values are the right ones, or anything of GIN, GiST,
+    BRIN, SP-GiST and hash indexes.
     """
 
     name: ClassVar[str] = "amcheck"
