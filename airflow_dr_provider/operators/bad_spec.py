@@ -15,8 +15,6 @@ class BadSpecOperator(BaseOperator):
     :param message: what is wrong, with file and line.
     """
 
-    ui_color = "#f5c6cb"
-
     def __init__(self, *, message: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.message = message

@@ -24,6 +24,12 @@ def drill_run_of(context: Any) -> str:
     return f"{context['dag'].dag_id}:{context['run_id']}"
 
 
+def keep_to_the_signature(task: Any) -> None:
+    """Let the failure's signature decide about another try, where Airflow can be told (3.3 and newer) and nobody said otherwise."""
+    if retry_policy.AVAILABLE and task.retry_policy is None:
+        task.retry_policy = retry_policy.SignatureRetryPolicy()
+
+
 class DrillMixin:
     """A task of a drill.
 
@@ -95,8 +101,7 @@ class DrillOperator(DrillMixin, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if retry_policy.AVAILABLE and self.retry_policy is None:
-            self.retry_policy = retry_policy.SignatureRetryPolicy()
+        keep_to_the_signature(self)
         self.drill_run_id = drill_run_id
         self.state_conn_id = state_conn_id
         self.workdir = workdir

@@ -49,8 +49,6 @@ class CatalogWatchOperator(DrillOperator):
     :param spec: the drill.
     """
 
-    ui_color = "#dbe9f6"
-
     def __init__(self, *, spec: DrillSpec, **kwargs: Any) -> None:
         super().__init__(outlets=[restorable_asset(spec.drill), backup_alias(spec.drill)], **kwargs)
         self.spec = spec
@@ -101,7 +99,6 @@ class CatalogFindingsOperator(DrillOperator):
     """
 
     template_fields: Sequence[str] = ("drill_run_id", "scan")
-    ui_color = "#fdebd0"
 
     def __init__(self, *, scan: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

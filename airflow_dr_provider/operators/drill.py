@@ -46,7 +46,6 @@ class StartDrillOperator(DrillOperator):
     """
 
     template_fields: Sequence[str] = ("drill_run_id", "as_of", "inject")
-    ui_color = "#f7f7f7"
 
     def __init__(
         self,
@@ -151,8 +150,6 @@ class DrillAnswerOperator(DrillOperator):
     :param question: the task that asked.
     """
 
-    ui_color = "#fdebd0"
-
     def __init__(self, *, question: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.question = question
@@ -175,7 +172,6 @@ class DrillReportOperator(DrillOperator):
     """Close the run: release what is left, decide the outcome, write the record."""
 
     operator_extra_links = (DrillRecordLink(),)
-    ui_color = "#d5f0dd"
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Close; outcome and exit code go to XCom.
@@ -203,8 +199,6 @@ class DrillVerdictOperator(DrillOperator):
 
     A teardown below everything, so that it also runs when a person marked the run failed; it then closes the run itself.
     """
-
-    ui_color = "#f7f7f7"
 
     def execute(self, context: Any) -> str:
         """Fail unless the drill recovered.

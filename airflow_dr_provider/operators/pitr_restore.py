@@ -17,7 +17,6 @@ class PITRRestoreOperator(WaitingStageOperator):
     """
 
     stage = StageName.RESTORE
-    ui_color = "#d5f0dd"
 
 
 class CacheWarmOperator(StageOperator):
@@ -27,4 +26,3 @@ class CacheWarmOperator(StageOperator):
     """
 
     stage = StageName.WARM
-    ui_color = "#fdebd0"

@@ -15,4 +15,3 @@ class PITRSelectOperator(StageOperator):
     """
 
     stage = StageName.SELECT
-    ui_color = "#dbe9f6"

@@ -25,8 +25,6 @@ class DrillProvedOperator(DrillOperator):
     :param drill: the drill's name.
     """
 
-    ui_color = "#d5f0dd"
-
     def __init__(self, *, drill: str, **kwargs: Any) -> None:
         super().__init__(outlets=[proved_asset(drill)], **kwargs)
         self.drill = drill

@@ -18,7 +18,6 @@ class SandboxReaperOperator(DrillOperator):
     """
 
     template_fields: Sequence[str] = ("drill_run_id", "only_report")
-    ui_color = "#e8e8e8"
 
     def __init__(self, *, only_report: bool | str = "{{ params.dry_run }}", **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.providers.standard.operators.python import BranchPythonOperator
 
@@ -11,7 +11,7 @@ from airflow_dr_provider.domain.chain import TRIAGE, Move, Step
 from airflow_dr_provider.domain.verdicts import StageName
 from airflow_dr_provider.hooks.exceptions import DrillFailedError
 from airflow_dr_provider.links.drill import DrillRecordLink
-from airflow_dr_provider.operators.base import DrillMixin
+from airflow_dr_provider.operators.base import DrillMixin, keep_to_the_signature
 
 
 def _ask(**context: Any) -> str:
@@ -38,6 +38,7 @@ class DrillRouterOperator(DrillMixin, BranchPythonOperator):
     """
 
     template_fields: Sequence[str] = ("drill_run_id",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {}
     operator_extra_links = (DrillRecordLink(),)
 
     def __init__(
@@ -52,6 +53,7 @@ class DrillRouterOperator(DrillMixin, BranchPythonOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(python_callable=_ask, **kwargs)
+        keep_to_the_signature(self)
         self.entries = entries
         self.rung = rung
         self.prefix = prefix

@@ -17,7 +17,6 @@ class SandboxReserveOperator(StageOperator):
     """
 
     stage = StageName.RESERVE
-    ui_color = "#e8e8e8"
 
 
 class SandboxProvisionOperator(WaitingStageOperator):
@@ -28,7 +27,6 @@ class SandboxProvisionOperator(WaitingStageOperator):
     """
 
     stage = StageName.PROVISION
-    ui_color = "#e2d9f3"
 
 
 class SandboxTeardownOperator(WaitingStageOperator):
@@ -40,4 +38,3 @@ class SandboxTeardownOperator(WaitingStageOperator):
 
     stage = StageName.TEARDOWN
     operator_extra_links = (SandboxLogLink(),)
-    ui_color = "#e8e8e8"

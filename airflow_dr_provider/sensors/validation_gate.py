@@ -9,6 +9,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_dr_provider.domain.verdicts import StageName
 from airflow_dr_provider.domain.waiting import Waiting
+from airflow_dr_provider.operators.base import keep_to_the_signature
 from airflow_dr_provider.operators.waiting import WaitingMixin, default_deferrable
 
 
@@ -28,7 +29,6 @@ class ValidationGateSensor(WaitingMixin, BaseSensorOperator):
 
     stage = StageName.VALIDATE
     template_fields: Sequence[str] = ("drill_run_id",)
-    ui_color = "#fff3b0"
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class ValidationGateSensor(WaitingMixin, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        keep_to_the_signature(self)
         if self.soft_fail or self.never_fail:
             raise ValueError("A gate that did not pass has failed; soft_fail and never_fail would show it as skipped.")
         self.rung = rung

@@ -34,7 +34,7 @@ class SandboxTrigger(BaseTrigger):
     :param state_conn_id: an Airflow connection to the state database, for the case that a person ends the task.
     """
 
-    def __init__(self, waiting: dict[str, Any], state_conn_id: str | None = None) -> None:
+    def __init__(self, *, waiting: dict[str, Any], state_conn_id: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.waiting = waiting
         self.state_conn_id = state_conn_id

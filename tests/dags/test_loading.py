@@ -206,7 +206,7 @@ def test_a_relative_folder_starts_from_the_module(folder: Path, monkeypatch: pyt
 def test_parameters_are_the_dags_and_no_tasks(dag: DAG) -> None:
     assert {"as_of", "reason", "inject", "inject_tier"} <= set(dag.params)
     assert all(not task.params for task in dag.tasks if task.task_id != "triage")
-    assert set(dag.task_dict["triage"].params) == {"comment"}
+    assert set(dag.task_dict["triage"].params) == {"comment", "tier"}
 
 
 # -- parsing looks at nothing else -------------------------------------------------------------------------------------

@@ -21,8 +21,6 @@ import airflow_dr_provider
 from airflow_dr_provider.get_provider_info import EXTRA_LINKS, NOTIFICATIONS, PLUGINS, ROOMS, get_provider_info
 
 PACKAGE = Path(airflow_dr_provider.__file__).parent
-POINTS = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["entry-points"]
-PLUGIN_POINTS = tuple(value.replace(":", ".") for value in POINTS["airflow.plugins"].values())
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +118,7 @@ def test_every_class_that_airflow_looks_up_is_listed() -> None:
 
 def test_plugins_are_installed_as_entry_points() -> None:
     found = [point.value.replace(":", ".") for point in entry_points(group="airflow.plugins")]
-    assert set(PLUGIN_POINTS) <= set(found), "the installed package is older than pyproject.toml: install it again"
+    assert set(plugin_entry_points()) <= set(found), "the installed package is older than pyproject.toml: install it again"
 
 
 @pytest.mark.airflow
