@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from airflow_dr_provider.errors import StateError
 
 VERSION_TABLE = "dr_alembic_version"
-HEAD = "0004"
+HEAD = "0005"
 _LOCK = 0x6472_6C6C  # any number that nobody else takes an advisory lock on
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
 # SQLAlchemy 1.4, which Airflow 3.1's own constraints pin, knows no psycopg 3; Airflow's provider for PostgreSQL brings psycopg2.

@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -389,3 +390,9 @@ def test_a_signature_is_told_once_with_its_first_and_last_time(store: Store) -> 
     (billing,) = store.signatures("billing")
     assert (billing.code, billing.count, billing.first_seen) == ("NO_CANDIDATE", 1, NOW + timedelta(days=2))
     assert store.signatures("unknown") == ()
+
+
+def test_the_version_is_that_of_the_last_migration() -> None:
+    """A store that is up to date is recognised by it, without loading Alembic."""
+    folder = Path(database.__file__).parent / "migrations"
+    assert ScriptDirectory(str(folder)).get_current_head() == database.HEAD
