@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 if "airflow" in sys.modules:
     raise RuntimeError("A pytest plugin imported Airflow before its home was set; run with `-p no:NAME`, or set AIRFLOW_HOME.")
@@ -47,6 +48,10 @@ def _session_folder() -> Path:
         folder.chmod(0o1777)  # an unprivileged server enters it, and its clients make files there
         return folder
 
+
+# How long an example takes says how busy the machine is, nothing of the code.
+settings.register_profile("any_machine", deadline=None)
+settings.load_profile("any_machine")
 
 PLACE = _session_folder()
 
