@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, CronTriggerTimetable
 from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_dr_provider.factory import build_drill_dag, build_reaper_dag
@@ -49,7 +49,7 @@ def test_values_are_guarded(dag: DAG, name: str, value: object, good: bool) -> N
 
 def test_tags_schedule_and_document(dag: DAG) -> None:
     assert set(dag.tags) == {"dr", "nightly", "billing"}
-    assert dag.schedule == "0 3 * * *"
+    assert dag.schedule == CronTriggerTimetable("0 3 * * *", timezone="UTC")
     assert dag.description == "Proves it."
     assert "RTO 30m, RPO 1h, MTD 4h" in str(dag.doc_md)
     assert "| secondary | staging |" in str(dag.doc_md)
