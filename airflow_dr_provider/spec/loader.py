@@ -135,10 +135,14 @@ def _absolute(spec: DrillSpec, base: Path) -> DrillSpec:
     def fold(value: Any) -> Any:
         if isinstance(value, Path):
             return Path(os.path.normpath(base / value))
+        # Most parts hold no path: these stay as they are, for a copy of each would cost as much as reading them did.
         if isinstance(value, tuple):
-            return tuple(fold(entry) for entry in value)
+            entries = tuple(fold(entry) for entry in value)
+            return value if all(new is old for new, old in zip(entries, value, strict=True)) else entries
         if isinstance(value, BaseModel):
-            return value.model_copy(update={name: fold(getattr(value, name)) for name in type(value).model_fields})
+            parts = {name: getattr(value, name) for name in type(value).model_fields}
+            changed = {name: new for name, old in parts.items() if (new := fold(old)) is not old}
+            return value.model_copy(update=changed) if changed else value
         return value
 
     folded: DrillSpec = fold(spec)

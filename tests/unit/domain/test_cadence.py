@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_dr_provider.domain.cadence import (
@@ -177,6 +177,7 @@ changes = st.tuples(
 ).map(lambda drawn: utc(drawn[0]) + timedelta(seconds=drawn[1]))
 
 
+@settings(deadline=None)
 @given(cadences, moments | changes)
 def test_forwards_and_backwards_tell_the_same_times(cadence: Cadence, moment: datetime) -> None:
     later = following(cadence, moment, 4)
@@ -187,6 +188,7 @@ def test_forwards_and_backwards_tell_the_same_times(cadence: Cadence, moment: da
     assert times_before(cadence, later[0] - MICROSECOND, 1) == times_before(cadence, moment, 1)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(CRONS), st.sampled_from(ZONES), moments | changes)
 def test_every_time_is_one_of_the_wall_clock_or_a_shifted_one(cron: str, zone: str, moment: datetime) -> None:
     """By another way: each minute of the following day is read on the wall clock and matched against the cron."""
@@ -205,6 +207,7 @@ def test_every_time_is_one_of_the_wall_clock_or_a_shifted_one(cron: str, zone: s
         assert any(croniter.match(cron, local - difference) for difference in differences)
 
 
+@settings(deadline=None)
 @given(cadences)
 def test_it_reads_back_and_has_one_text(cadence: Cadence) -> None:
     again = Cadence.model_validate_json(cadence.model_dump_json())

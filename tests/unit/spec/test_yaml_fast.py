@@ -58,7 +58,7 @@ def check(text: str) -> None:
     assert same(quick, document.value)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=1500, deadline=None)
 @given(texts | inside | mutated)
 @example("a: 017")
 @example("a: 1:30")
