@@ -19,7 +19,7 @@ from airflow_dr_provider.demo.scene import free_port
 from airflow_dr_provider.preload import LOCAL_SETTINGS
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor")
-_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS = 240.0
 
 
 def airflow_environment(home: Path, dags: Path, port: int, environment: dict[str, str]) -> dict[str, str]:

@@ -17,16 +17,18 @@ COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-    # How soon a scheduler that was killed is known to be dead. The heartbeat of tasks is left as it is: with a shorter one
-    # an API server that is away for seconds costs tasks that had nothing wrong.
+    # How soon a scheduler that was killed is known to be dead: not so soon that one on a busy machine takes itself for dead and
+    # resets its own tasks. The heartbeat of tasks is left as it is: with a shorter one an API server that is away for seconds
+    # costs tasks that had nothing wrong.
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "6",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "2",
     "AIRFLOW__CORE__KILLED_TASK_CLEANUP_TIME": "15",
 }
 OVER = ("success", "failed")
-PATIENCE = 180.0
+PATIENCE = 600.0
+"""Seconds that nothing takes on a machine with nothing else to do; waiting ends when the condition is there."""
 
 
 class AirflowCluster(Cluster):

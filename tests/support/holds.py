@@ -28,7 +28,7 @@ from airflow_dr_provider.stages import perform
 from airflow_dr_provider.stages.drill import Drill
 
 VARIABLE = "DRILL_TEST_HOLDS"
-LONGEST_SECONDS = 240.0
+LONGEST_SECONDS = 900.0
 
 
 class Holds:

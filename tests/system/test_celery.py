@@ -89,7 +89,7 @@ def whole_hosts() -> Iterator[Hosts]:
             "AIRFLOW__CELERY__BROKER_URL": broker,
             "AIRFLOW__CELERY__RESULT_BACKEND": metadata.url("airflow", "db+postgresql+psycopg2"),
             # How soon a task is known to be lost whose worker was killed.
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         }
         environment = cluster_environment(folder, metadata)
