@@ -52,7 +52,7 @@ def inputs_digest(context: AttemptContext, stage: StageName) -> str:
 async def perform(context: AttemptContext, stage: StageName) -> StageResult:
     """Run a stage to its end, waiting for what is done elsewhere; see :func:`advance`."""
     while isinstance(outcome := await advance(context, stage), Waiting):
-        with contextlib.suppress(DrillError):  # the next look meets the same, and makes a result of it
+        with contextlib.suppress(Exception):  # the next look meets the same, and makes a result of it
             await until_settled(outcome, context.services.clock)
     return outcome
 
