@@ -115,3 +115,21 @@ def test_a_drill_of_the_drill_publishes_nothing(stage: Stage, place: Path, monke
     ended = stage.by_airflow(place, monkeypatch, conf=conf)
     assert (ended.record["outcome"], ended.state, ended.tasks["proved"]) == ("RECOVERED_DEGRADED", "success", "skipped")
     assert events() == before
+
+
+def test_a_router_says_why_and_leads_to_the_record(stage: Stage, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with faults(Fault(0, StageName.PROVISION)):
+        ended = stage.by_airflow(place, monkeypatch)
+    dag_id, _, run_id = ended.record["run_id"].partition(":")
+    with create_session() as session:
+        rows = session.scalars(select(XComModel).where(XComModel.dag_id == dag_id, XComModel.run_id == run_id)).all()
+        found = {(row.task_id, row.key): json.loads(row.value) if isinstance(row.value, str) else row.value for row in rows}
+    why = found["route_primary", "why"]
+    assert why["to"] == "secondary.enter"
+    assert why["reason"].startswith("primary → secondary: DISK_FULL (")
+    assert found["route_primary", "_link_DrillRecordLink"].endswith("/runs/" + run_id.replace(":", "%3A").replace("+", "%2B"))
+    assert found["primary.teardown", "_link_SandboxLogLink"].endswith("/attempts/0/log")
