@@ -127,7 +127,7 @@ def test_a_router_says_why_and_leads_to_the_record(stage: Stage, place: Path, mo
     dag_id, _, run_id = ended.record["run_id"].partition(":")
     with create_session() as session:
         rows = session.scalars(select(XComModel).where(XComModel.dag_id == dag_id, XComModel.run_id == run_id)).all()
-        found = {(row.task_id, row.key): json.loads(row.value) if isinstance(row.value, str) else row.value for row in rows}
+        found = {(row.task_id, row.key): row.value for row in rows}
     why = found["route_primary", "why"]
     assert why["to"] == "secondary.enter"
     assert why["reason"].startswith("primary → secondary: DISK_FULL (")
