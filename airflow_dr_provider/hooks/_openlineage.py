@@ -57,7 +57,7 @@ class DrillOutcomeRunFacet(RunFacet):
     leftovers: int = 0
 
 
-def stage_lineage(drill: Drill, rung: int, stage: StageName) -> OperatorLineage:
+def stage_lineage(drill: Drill, rung: int, stage: StageName) -> OperatorLineage[Any, Any]:
     """What a stage read and made: a restore makes a copy out of a backup, a gate asserts of the copy."""
     results = _results(drill, rung)
     place = drill.rungs[rung]
@@ -85,7 +85,7 @@ def stage_lineage(drill: Drill, rung: int, stage: StageName) -> OperatorLineage:
     return OperatorLineage(inputs=inputs, outputs=outputs, run_facets={"airflowDr_stage": facet})
 
 
-def run_lineage(drill: Drill, record: Mapping[str, Any]) -> OperatorLineage:
+def run_lineage(drill: Drill, record: Mapping[str, Any]) -> OperatorLineage[Any, Any]:
     """What a run proved, and of which backup."""
     facet = DrillOutcomeRunFacet(
         drill=drill.run.drill,

@@ -18,7 +18,7 @@ from psycopg import errors
 
 from airflow_dr_provider.domain.coordinate import RestoreCoordinate
 from airflow_dr_provider.domain.lsn import Lsn
-from airflow_dr_provider.errors import ArchiveError, SandboxError
+from airflow_dr_provider.errors import ArchiveError, BackupError, SandboxError
 from airflow_dr_provider.sandboxes import client, credentials
 from airflow_dr_provider.sandboxes.diagnosis import STOPPED_AT_TARGET, Obstacle, failure, obstacle
 from airflow_dr_provider.sandboxes.place import Place
@@ -28,6 +28,8 @@ from airflow_dr_provider.sandboxes.settings import ASSERTED, REPORTED, session_o
 
 _PAUSE = 0.02
 """Seconds between two questions; the server's death ends the waiting at once."""
+_BROKEN_SECONDS = 5.0
+"""How long a server may answer every try with an error that is no refusal before it is called broken."""
 
 
 class ObstacleError(Exception):
@@ -66,17 +68,19 @@ class Door:
         self._place, self._server, self._major = place, server, major
         self._options = session_options(major)
         self._ways = [(user, database) for database in databases for user in users]
-        self._refusals: list[str] = []
+        self._broken_since: float | None = None
 
     async def enter(self) -> client.Connection | None:
         """A connection, None while the server doesn't take any yet.
 
         :raises SandboxError: ``SANDBOX_FAILED`` when it takes connections, and none of the names gets in.
+        :raises BackupError: ``DATABASE_UNUSABLE`` when it goes on answering with errors: its catalogs are damaged.
         """
         own = credentials.load(self._place) if credentials.door_is_closed(self._place) else None
         ways = [(own["admin"].user, database, own["admin"].password) for _, database in self._ways] if own else []
         ways = list(dict.fromkeys(ways)) or [(user, database, "") for user, database in self._ways]
-        refusals = []
+        refusals: list[str] = []
+        broken: list[str] = []
         for user, database, password in ways:
             try:
                 connection = await client.connect(
@@ -84,9 +88,14 @@ class Door:
                 )
             except psycopg.OperationalError as error:
                 text = " ".join(str(error).split())
-                if not _REFUSED.search(text):
+                if _REFUSED.search(text):
+                    refusals.append(text)
+                elif "FATAL" in text and not _NOT_YET.search(text):
+                    # Another database may be sound; the gate then names the one that isn't.
+                    broken.append(text)
+                else:
+                    self._broken_since = None
                     return None
-                refusals.append(text)
                 continue
             if not own:
                 row = await (await connection.execute("SELECT current_setting('is_superuser')")).fetchone()
@@ -94,12 +103,26 @@ class Door:
                     await connection.close()
                     continue
                 self._ways = [(user, database)]
+            self._broken_since = None
             return connection
+        if broken:
+            self._judge_broken(broken)
+            return None
         raise SandboxError(
             f"The restored server is up, but no superuser could be found that may log in (tried: "
             f"{', '.join(dict.fromkeys(user for user, *_ in ways)) or 'none'}). Give production's superuser LOGIN.",
             facts={"refusals": refusals[-3:]},
         )
+
+    def _judge_broken(self, broken: list[str]) -> None:
+        if self._broken_since is None:
+            self._broken_since = clock()
+        if clock() - self._broken_since >= _BROKEN_SECONDS:
+            raise BackupError(
+                f"The restored server refuses every session, so its catalogs are damaged: {broken[-1]}",
+                code="DATABASE_UNUSABLE",
+                facts={"answers": list(dict.fromkeys(broken))[:3]},
+            )
 
     async def entered(self) -> client.Connection:
         """A connection to a server that is known to take some.
@@ -138,6 +161,12 @@ class Door:
 _REFUSED = re.compile(
     r'role ".*" (?:does not exist|is not permitted to log in)|database ".*" (?:does not exist|is not currently accepting)|'
     r"too many connections for|permission denied for database|no pg_hba\.conf entry|password authentication failed"
+)
+
+
+_NOT_YET = re.compile(
+    r"the database system is (?:starting up|not yet accepting connections|not accepting connections|shutting down|in recovery mode)|"
+    r"too many clients already|connection slots are reserved"
 )
 
 
