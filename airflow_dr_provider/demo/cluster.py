@@ -53,6 +53,8 @@ def airflow_environment(home: Path, dags: Path, port: int, environment: dict[str
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
         # A failed task's supervisor may miss its end by a moment and then sleeps for so many seconds before it looks again.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # After so many in vain it ends the task: three seconds without an API server would do.
+        "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "120",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 

@@ -177,7 +177,10 @@ def scene_folder() -> Iterator[Path]:
 @contextmanager
 def metadata_server(folder: Path) -> Iterator[DemoProduction]:
     """The server of Airflow's metadata database and of the state store."""
-    with DemoProduction(folder / "metadata", port=free_port(), tcp=True, settings=METADATA_SETTINGS) as metadata:
+    # A scheduler that is killed leaves its workers, and with them its connection: a lock that it held on the pools would stay,
+    # and the next scheduler could queue nothing.
+    settings = {**METADATA_SETTINGS, "idle_in_transaction_session_timeout": "20s"}
+    with DemoProduction(folder / "metadata", port=free_port(), tcp=True, settings=settings) as metadata:
         metadata.create(schema="CREATE DATABASE airflow")
         metadata.sql("CREATE DATABASE drills")
         yield metadata
