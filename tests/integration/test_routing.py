@@ -46,7 +46,8 @@ def test_a_tier_has_what_its_profile_and_its_overrides_say_and_the_manifest_tell
     document = bench.run()
     assert document["outcome"] == "RECOVERED", checks(document)
     assert list(checks(document)) == [
-        "health", "checksum", "wal_replay", "archiving_off", "freshness", "smoke:a", "synthetic_transaction", "balance",
+        "health", "checksum", "system_identifier", "wal_replay", "recovery_target", "archiving_off", "dependencies", "side_effects",
+        "freshness", "smoke:a", "synthetic_transaction", "balance",
     ]  # fmt: skip
     assert {verdict for verdict, _ in checks(document).values()} == {"PASSED"}
 

@@ -150,7 +150,7 @@ async def test_a_table_that_is_being_changed_is_waited_for(cluster: Cluster, sho
         await holder.execute("COMMIT")
         seen = await capturing
     assert seen.notes == ()
-    assert len(seen.tables) == 7
+    assert len(seen.tables) == 8
 
 
 async def test_a_count_holds_no_lock_when_it_is_over(cluster: Cluster, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from airflow_dr_provider.checks.base import CHECKS
 from airflow_dr_provider.checks.gate import run_checks
 from airflow_dr_provider.demo.production import DemoProduction
 from airflow_dr_provider.domain.lsn import Lsn
+from airflow_dr_provider.domain.routing import TRAITS, route
 from airflow_dr_provider.domain.verdicts import Verdict
 from airflow_dr_provider.errors import DrillError
 from tests.integration.checks.conftest import RICH, ROLES, Cluster
@@ -55,5 +56,5 @@ async def test_a_healthy_cluster_passes_every_check(major: int, place: Path) -> 
         older = await cluster.reference(*databases, lsn=Lsn(1))
         for reference in (older, await cluster.reference(*databases)):
             context = cluster.context(*databases, reference=reference, recovery=cluster.recovered_here())
-            results = await run_checks(names, context)
+            results = await run_checks(route(names, TRAITS), context)
             assert {result.name: result.detail for result in results if result.verdict is not Verdict.PASSED} == {}
