@@ -26,11 +26,11 @@ drill: $(ready) ## Set everything up, damage a backup of a demo production, and 
 airflow: $(ready) ## The same demo in `airflow standalone`, with its web page
 	@$(python) -m airflow_dr_provider.demo airflow
 
-test: $(ready) ## The whole test suite
+test: $(ready) ## The whole test suite, but for the tests on a whole Airflow
 	@scripts/system-packages
-	$(python) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 15 $(ARGS)
+	$(python) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 15 --ignore tests/system $(ARGS)
 
-test-system: $(ready) ## Of these only the ones on a whole Airflow: the failure table, people, accidents, Celery workers
+test-system: $(ready) ## The tests on a whole Airflow: the failure table, people, accidents, Celery workers
 	@scripts/system-packages
 	$(python) -m pytest -n 0 --durations 15 tests/system $(ARGS)
 
