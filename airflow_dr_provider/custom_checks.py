@@ -8,20 +8,19 @@ A package names its check in the group :data:`GROUP`; a spec includes it in a ti
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
+from airflow_dr_provider.installed import installed
+
 GROUP = "airflow_dr_provider.checks"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @cache
 def custom_checks() -> dict[str, EntryPoint]:
     """The entry points by name, sorted; one whose name couldn't be written in a spec is passed over."""
-    found = {point.name: point for point in entry_points(group=GROUP) if _NAME.fullmatch(point.name)}
-    return dict(sorted(found.items()))
+    return installed(GROUP, longest=63)
 
 
 def load_custom_check(name: str) -> Any:

@@ -11,22 +11,20 @@ An adapter with a pydantic model as ``Settings`` gets the rest of the tier's ``s
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from airflow_dr_provider.errors import ConfigurationError
+from airflow_dr_provider.installed import installed
 
 GROUP = "airflow_dr_provider.sandboxes"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 @cache
 def custom_sandboxes() -> dict[str, EntryPoint]:
     """The entry points by name, sorted; one whose name couldn't be written in a spec is passed over, a built-in kind outranks it."""
-    found = {point.name: point for point in entry_points(group=GROUP) if _NAME.fullmatch(point.name)}
-    return dict(sorted(found.items()))
+    return installed(GROUP, longest=32)
 
 
 def load_custom_sandbox(kind: str) -> Any:

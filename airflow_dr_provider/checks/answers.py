@@ -20,14 +20,7 @@ def passed(
     facts: Mapping[str, Any] | None = None,
 ) -> CheckResult:
     """The check was made, and what it asks about is right."""
-    return CheckResult(
-        name=name,
-        verdict=Verdict.PASSED,
-        detail=detail,
-        proves_data=proves_data,
-        measurements=dict(measurements or {}),
-        facts=dict(facts or {}),
-    )
+    return _answer(name, Verdict.PASSED, detail, measurements, facts, proves_data=proves_data)
 
 
 def failed(
@@ -40,15 +33,7 @@ def failed(
     facts: Mapping[str, Any] | None = None,
 ) -> CheckResult:
     """The check was made, and what it asks about is wrong."""
-    return CheckResult(
-        name=name,
-        verdict=Verdict.FAILED,
-        signature=code,
-        detail=detail,
-        proves_data=proves_data,
-        measurements=dict(measurements or {}),
-        facts=dict(facts or {}),
-    )
+    return _answer(name, Verdict.FAILED, detail, measurements, facts, signature=code, proves_data=proves_data)
 
 
 def unknown(
@@ -64,14 +49,19 @@ def unknown(
 
     :param required: False where what is missing must not spoil the gate (no reference yet, say).
     """
+    return _answer(name, Verdict.COULD_NOT_VERIFY, detail, measurements, facts, signature=code, required=required)
+
+
+def _answer(
+    name: str,
+    verdict: Verdict,
+    detail: str,
+    measurements: Mapping[str, float] | None,
+    facts: Mapping[str, Any] | None,
+    **particulars: Any,
+) -> CheckResult:
     return CheckResult(
-        name=name,
-        verdict=Verdict.COULD_NOT_VERIFY,
-        signature=code,
-        detail=detail,
-        required=required,
-        measurements=dict(measurements or {}),
-        facts=dict(facts or {}),
+        name=name, verdict=verdict, detail=detail, measurements=dict(measurements or {}), facts=dict(facts or {}), **particulars
     )
 
 

@@ -144,6 +144,20 @@ def _skip_when_not_begun(task: DrillOperator, context: Any) -> None:
             raise AirflowSkipException("The drill was not begun.")
 
 
+def _closed(task: DrillOperator, context: Any) -> dict[str, Any]:
+    """The record of the run, which is closed, and told of, unless it was: by the report, or, when a person marked the run failed
+    before that or somebody could not be told then, by the verdict.
+
+    :raises AirflowSkipException: when the run was not begun.
+    """
+    _skip_when_not_begun(task, context)
+    hook = task.hook()
+    with hook.drill(task.run_id_in_store) as drill:
+        record = hook.close(drill, task.run)
+        announce(drill, record, record_url(context["dag"].dag_id, context["run_id"]))
+    return record
+
+
 class DrillAnswerOperator(DrillOperator):
     """Keep what a person answered to the triage question.
 
@@ -178,11 +192,7 @@ class DrillReportOperator(DrillOperator):
 
         :raises AirflowSkipException: when the run was not begun.
         """
-        _skip_when_not_begun(self, context)
-        hook = self.hook()
-        with hook.drill(self.run_id_in_store) as drill:
-            record = hook.close(drill, self.run)
-            announce(drill, record, record_url(context["dag"].dag_id, context["run_id"]))
+        record = _closed(self, context)
         self.log.info("%s, exit code %s: %s", record["outcome"], record["exit_code"], "; ".join(record.get("reasons", ())))
         return {"outcome": record["outcome"], "exit_code": record["exit_code"]}
 
@@ -206,12 +216,7 @@ class DrillVerdictOperator(DrillOperator):
         :raises AirflowSkipException: when the run was not begun.
         :raises DrillFailedError: with the outcome.
         """
-        _skip_when_not_begun(self, context)
-        hook = self.hook()
-        with hook.drill(self.run_id_in_store) as drill:
-            record = hook.close(drill, self.run)
-            # Done by the report, unless a person marked the run failed before that, or somebody didn't answer then.
-            announce(drill, record, record_url(context["dag"].dag_id, context["run_id"]))
+        record = _closed(self, context)
         for kept in record.get("kept", ()):
             self.log.info("kept by request until %s: %s", kept["until"], kept["name"])
         why = failure_of(record)
